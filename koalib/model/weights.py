@@ -1,0 +1,160 @@
+"""Every network of the study by name, with the weights it starts from said aloud, never silently random.
+
+`create` builds any timm model for one grey channel and five grades; the two modules of the thesis (gates and wavelets)
+are options of every network with depthwise convolutions.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from koalib.errors import UserError
+from koalib.model import sources
+from koalib.model.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
+
+__all__ = ["CheckpointError", "create", "load_checkpoint", "save_checkpoint"]
+
+# Options of the surgery; every other option goes to timm's constructor.
+MODULES = ("gct", "wavelet", "kernel", "levels", "start")
+HEAD_SCALE = 0.001  # a pretrained network starts with almost flat probabilities (ConvNeXt's head_init_scale in fine-tuning)
+
+
+def create(name: str, pretrained: str = "none", num_classes: int = 5, in_chans: int = 1, fast: bool = True, **options) -> nn.Module:
+    """Build a network; ``model.pretrained_source`` says where its weights came from, ``model.recipe`` how to build it again.
+
+    Args:
+        name: any timm name, ``convwgcnet_*`` among them.
+        pretrained: ``none``, ``imagenet`` (found as `koalib.model.sources` says) or the path of one of our checkpoints,
+            whose head is kept where the number of classes fits.
+        in_chans: channels of the film, 1; a pretrained stem for RGB is summed over its channels.
+        fast: depthwise convolutions with this project's gradient (`koalib.model.depthwise`); same numbers, less time.
+        options: ``gct``, ``wavelet`` and their settings; all else (``drop_path_rate``, ``img_size``) is timm's.
+
+    Raises:
+        UserError: no such model, option or weights; `CheckpointError` for a checkpoint that does not fit.
+    """
+    backbone, modules = _split(name, options)
+    build = {"num_classes": num_classes, "in_chans": in_chans, **{k: v for k, v in options.items() if k not in MODULES}}
+    if pretrained == "none":
+        model, source = _with_modules(_timm(backbone, **build), modules), "none"
+    elif pretrained == "imagenet":
+        model, source = _from_imagenet(backbone, build)
+        model = _with_modules(model, modules)
+    else:
+        model, source = _from_checkpoint(Path(pretrained), backbone, modules, build)
+    model.pretrained_source = source
+    model.recipe = {"model": name, "options": options, "num_classes": num_classes, "in_chans": in_chans}
+    return _fast(model) if fast else model
+
+
+def load_checkpoint(path: str | Path, fast: bool = True) -> tuple[nn.Module, dict]:
+    """Rebuild the model that `save_checkpoint` wrote, in eval mode, and return it with the metadata.
+
+    Raises:
+        CheckpointError: missing, damaged, not ours, or of a model that this version builds otherwise.
+    """
+    tensors, metadata = read_checkpoint(path)
+    model = create(metadata["model"], num_classes=metadata["num_classes"], in_chans=metadata["in_chans"], fast=fast, **metadata["options"])
+    _fill(model, tensors, path, metadata["model"])
+    model.pretrained_source = f"checkpoint: {Path(path).name}"
+    return model.eval(), metadata
+
+
+def _split(name: str, options: dict) -> tuple[str, dict]:
+    """The plain timm backbone of a name, and the options of the modules put into it."""
+    modules = {key: value for key, value in options.items() if key in MODULES}
+    if not name.startswith("convwgcnet_"):
+        return name, modules
+    return name.replace("convwgcnet_", "convnext_"), {"gct": "dwconv", "wavelet": "add", **modules}
+
+
+def _timm(name: str, **arguments) -> nn.Module:
+    """timm's network, its complaints turned into one line."""
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        raise UserError(f"{name}: no such model; {'did you mean ' + ', '.join(near) if near else 'see timm.list_models()'}?")
+    try:
+        return timm.create_model(name, **arguments)
+    except TypeError as error:
+        raise UserError(f"{name}: an option it does not know ({error})") from error
+
+
+def _with_modules(model: nn.Module, modules: dict) -> nn.Module:
+    if not modules or (modules.get("gct", "none"), modules.get("wavelet", "none")) == ("none", "none"):
+        return model
+    from koalib.model.convwgcnet import add_wavelets_and_gates
+    return add_wavelets_and_gates(model, **modules)
+
+
+def _from_imagenet(backbone: str, build: dict) -> tuple[nn.Module, str]:
+    """The backbone with ImageNet weights; timm sums the stem and drops the head where they do not fit."""
+    name = sources.tagged(backbone)
+    source = sources.find(name)
+    if source is None:
+        raise sources.missing(name)
+    try:
+        model = _timm(name, pretrained=True, pretrained_cfg_overlay=source.overlay(), **build)
+    except UserError:
+        raise
+    except Exception as error:  # damaged file, another model's weights, broken connection: each library has its own
+        raise UserError(f"{name}: the weights found ({source.text}) cannot be loaded: {' '.join(str(error).split())[:160]}; replace them") from error
+    if build["num_classes"] != model.pretrained_cfg["num_classes"]:
+        _small_head(model)
+    model.pretrained_cfg["state_dict"] = None  # timm would keep a second copy of all weights
+    return model, source.text
+
+
+def _from_checkpoint(path: Path, backbone: str, modules: dict, build: dict) -> tuple[nn.Module, str]:
+    """Warm start from one of our files: of the same network, or of its plain backbone before the modules go in."""
+    tensors, metadata = read_checkpoint(path)
+    theirs = _split(metadata["model"], metadata["options"])
+    if theirs[0].partition(".")[0] != backbone.partition(".")[0] or metadata["in_chans"] != build["in_chans"]:
+        raise CheckpointError(f"{path}: holds {metadata['model']} with {metadata['in_chans']} channel(s), which cannot start {backbone} with {build['in_chans']}")
+    model = _timm(backbone, **build)
+    keep_head = metadata["num_classes"] == build["num_classes"]
+    if theirs[1] == modules:
+        model = _with_modules(model, modules)
+        _fill(model, tensors, path, metadata["model"], keep_head)
+    elif not theirs[1] or set(theirs[1].values()) == {"none"}:
+        _fill(model, tensors, path, metadata["model"], keep_head)
+        model = _with_modules(model, modules)
+    else:
+        raise CheckpointError(f"{path}: was trained with {theirs[1]}, which cannot start {modules or 'the plain network'}; name a checkpoint of the plain network or of the same modules")
+    return model, f"checkpoint: {path.name}"
+
+
+def _fill(model: nn.Module, tensors: dict[str, Tensor], path: str | Path, name: str, keep_head: bool = True) -> None:
+    """Load every tensor, but for a head that is to stay fresh."""
+    head = set() if keep_head else _head_names(model)
+    state = model.state_dict()
+    wrong = [key for key in state.keys() | tensors.keys() if key not in head and (key not in state or key not in tensors or state[key].shape != tensors[key].shape)]
+    if wrong:
+        raise CheckpointError(f"{path}: does not fit {name} ({len(wrong)} tensors differ, {sorted(wrong)[0]} first); it was written by another version or another model")
+    model.load_state_dict({key: tensors[key] for key in state if key not in head}, strict=False)
+    if head:
+        _small_head(model)
+
+
+def _head_names(model: nn.Module) -> set[str]:
+    own = {id(parameter) for parameter in model.get_classifier().parameters()}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in own}
+
+
+@torch.no_grad()
+def _small_head(model: nn.Module) -> None:
+    for name, parameter in model.get_classifier().named_parameters():
+        nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.trunc_normal_(parameter, std=0.02 * HEAD_SCALE)
+
+
+def _fast(model: nn.Module) -> nn.Module:
+    try:
+        from koalib.model.depthwise import use_fast_depthwise
+    except ImportError:
+        return model
+    return use_fast_depthwise(model)
