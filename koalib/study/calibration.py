@@ -1,0 +1,125 @@
+"""Probabilities one may believe: temperature, thresholds, reliability, recalibration abroad.
+
+Whatever is fitted here is fitted on films that are not scored with it: `cross_fit` does that fold by fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from koalib.study.metrics import N_GRADES, check_predictions, expected_grade, from_confusion
+
+_FLOOR = 1e-12  # a probability of zero would make any temperature infinitely wrong
+_STEP = 0.01  # grid of the thresholds on the expected grade
+
+
+def apply_temperature(log_p: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (N, 5) from logits or log-probabilities (N, 5) divided by the temperature."""
+    return softmax(np.asarray(log_p, dtype=float) / temperature, axis=1)
+
+
+def temper(p: np.ndarray, temperature: float) -> np.ndarray:
+    """The same for probabilities: p^(1/T), normalised. T < 1 sharpens, T > 1 flattens."""
+    return apply_temperature(np.log(np.maximum(p, _FLOOR)), temperature)
+
+
+def fit_temperature(log_p: np.ndarray, grade: np.ndarray) -> float:
+    """The temperature that minimises the negative log-likelihood (Guo et al. 2017, arXiv 1706.04599).
+
+    Args:
+        log_p: logits or log-probabilities, (N, 5): a constant a row changes nothing.
+        grade: (N,) in 0-4.
+    """
+    log_p = np.maximum(log_softmax(np.asarray(log_p, dtype=float), axis=1), np.log(_FLOOR))
+    grade, _ = check_predictions(grade, np.exp(log_p))
+    rows = np.arange(len(grade))
+
+    def loss(log_t: float) -> float:
+        return -log_softmax(log_p / np.exp(log_t), axis=1)[rows, grade].mean()
+
+    # convex in 1/T, so there is one minimum; the bounds stop a perfectly separated set at 1/20
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-6}).x))
+
+
+def fit_thresholds(p: np.ndarray, grade: np.ndarray) -> list[float]:
+    """Four rising thresholds on the expected grade with the best quadratic weighted kappa on these films.
+
+    Coordinate ascent on a grid of 0.01 from two starts, plain rounding and the cuts that give every grade its share;
+    it is exact in each coordinate, deterministic, and ends where no single threshold can be moved to advantage.
+    """
+    grade, p = check_predictions(grade, p)
+    expected, edges = expected_grade(p), np.arange(0, N_GRADES - 1 + _STEP, _STEP)
+    # below[k, j]: films of grade k whose expected grade lies under edge j
+    below = np.stack([np.searchsorted(np.sort(expected[grade == k]), edges, side="left") for k in range(N_GRADES)])
+    shares = np.cumsum(np.bincount(grade, minlength=N_GRADES))[:-1] / len(grade)
+    starts = (np.arange(0.5, N_GRADES - 1), np.quantile(expected, shares))
+    found = [_climb(below, np.searchsorted(edges, start).clip(0, len(edges) - 1), np.bincount(grade, minlength=N_GRADES)) for start in starts]
+    return [round(float(edges[i]), 2) for i in max(found)[1]]
+
+
+def _climb(below: np.ndarray, cuts: np.ndarray, truth: np.ndarray) -> tuple[float, tuple[int, ...]]:
+    """Best kappa that moving one cut (an index of an edge) after the other reaches, and the cuts."""
+    def kappa(rows: np.ndarray) -> np.ndarray:  # (M, 4) cuts -> (M,)
+        cumulative = np.moveaxis(below[:, rows], 0, 1)  # (M, 5, 4)
+        ends = np.broadcast_to(truth[:, None], (*cumulative.shape[:2], 1))
+        return np.nan_to_num(from_confusion(np.diff(np.concatenate([cumulative, ends], 2), axis=2, prepend=0))["qwk"], nan=-1)
+
+    cuts, best = np.sort(cuts), -np.inf
+    while True:
+        for i in range(len(cuts)):
+            low, high = (cuts[i - 1] if i else 0), (cuts[i + 1] if i + 1 < len(cuts) else below.shape[1] - 1)
+            tries = np.repeat(cuts[None], high - low + 1, axis=0)
+            tries[:, i] = np.arange(low, high + 1)
+            cuts = tries[np.argmax(kappa(tries))]
+        reached = kappa(cuts[None])[0]
+        if reached <= best:
+            return float(best), tuple(int(c) for c in cuts)
+        best = reached
+
+
+def cross_fit(
+    p: np.ndarray, grade: np.ndarray, fold: np.ndarray,
+    fit: Callable[[np.ndarray, np.ndarray], Any], apply: Callable[[np.ndarray, Any], np.ndarray],
+) -> np.ndarray:
+    """Fit on all folds but one and apply to that one, for every fold: nothing is scored by what it helped to fit.
+
+    Example:
+        ``tuned = cross_fit(p, grade, fold, fit_thresholds, decide)`` gives the grades (N,) behind ``*_tuned``.
+    """
+    grade, p = check_predictions(grade, p)
+    parts = {k: apply(p[fold == k], fit(p[fold != k], grade[fold != k])) for k in np.unique(fold)}
+    first = next(iter(parts.values()))
+    out = np.empty((len(p), *first.shape[1:]), dtype=first.dtype)
+    for k, part in parts.items():
+        out[fold == k] = part
+    return out
+
+
+def fit_prior(p: np.ndarray, source: np.ndarray, rounds: int = 1000) -> np.ndarray:
+    """Shares of the grades in an unlabelled set, (5,), by expectation-maximisation.
+
+    Saerens, Latinne & Decaestecker 2002, doi 10.1162/089976602753284446. It tells a shift of grades from
+    miscalibration: it may change the shares of the grades, but not how a grade looks.
+
+    Args:
+        p: calibrated probabilities on the new set, (N, 5).
+        source: shares of the grades where the model was trained, (5,).
+    """
+    prior = np.asarray(source, dtype=float)
+    for _ in range(rounds):
+        updated = shift_prior(p, source, prior).mean(axis=0)
+        if np.abs(updated - prior).max() < 1e-8:
+            break
+        prior = updated
+    return updated
+
+
+def shift_prior(p: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Probabilities (N, 5) as they would be if the grades had the shares ``target`` instead of ``source``."""
+    shifted = np.asarray(p, dtype=float) * (np.asarray(target, dtype=float) / np.asarray(source, dtype=float))
+    return shifted / shifted.sum(axis=1, keepdims=True)

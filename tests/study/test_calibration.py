@@ -1,0 +1,88 @@
+"""Temperature, thresholds and priors recover what was put in."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from koalib.study import calibration, metrics
+
+
+def ordinal_films(n: int = 4000, seed: int = 0, sharpness: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n, 5) of a calibrated reader, and grades drawn from them."""
+    rng = np.random.default_rng(seed)
+    logits = -np.abs(rng.uniform(0, 4, (n, 1)) - np.arange(5)) * sharpness
+    p = softmax(logits, axis=1)
+    return logits, (p.cumsum(1) < rng.random((n, 1))).sum(1).clip(max=4)
+
+
+@pytest.mark.parametrize("distortion", [0.5, 1.0, 3.0])
+def test_temperature_undoes_a_distortion(distortion):
+    logits, grade = ordinal_films()
+    found = calibration.fit_temperature(logits * distortion, grade)
+    assert found == pytest.approx(distortion, rel=0.05)
+    assert calibration.apply_temperature(logits * distortion, distortion) == pytest.approx(softmax(logits, axis=1))
+
+
+def test_temperature_takes_logits_and_log_probabilities_alike():
+    logits, grade = ordinal_films(500)
+    log_p = np.log(softmax(logits * 2, axis=1))
+    assert calibration.fit_temperature(logits * 2 + 7, grade) == pytest.approx(calibration.fit_temperature(log_p, grade), rel=1e-4)
+    assert calibration.temper(softmax(logits, axis=1), 2.0) == pytest.approx(calibration.apply_temperature(logits, 2.0))
+
+
+def test_a_zero_probability_does_not_break_the_temperature():
+    p = np.eye(5)[[0, 1, 2, 3, 4, 0]]
+    assert np.isfinite(calibration.fit_temperature(np.log(np.maximum(p, 1e-300)), np.array([0, 1, 2, 3, 4, 1])))
+
+
+def test_thresholds_find_shifted_cuts():
+    expected = np.linspace(0, 4, 2001)
+    grade = np.searchsorted([0.8, 1.2, 2.9, 3.3], expected, side="right")
+    below = np.minimum(expected.astype(int), 3)
+    p = np.zeros((2001, 5))  # two neighbouring grades share the mass so that the mean is `expected`
+    p[np.arange(2001), below + 1] = expected - below
+    p[np.arange(2001), below] += 1 - p[np.arange(2001), below + 1]
+    found = calibration.fit_thresholds(p, grade)
+    assert found == pytest.approx([0.8, 1.2, 2.9, 3.3], abs=0.011)
+    assert metrics.scores(grade, p, found)["qwk"] > 0.999
+
+
+def test_thresholds_are_no_worse_than_rounding_and_no_single_move_helps():
+    logits, grade = ordinal_films(800, seed=1)
+    p = softmax(logits * 0.4, axis=1)
+    found = calibration.fit_thresholds(p, grade)
+    best = metrics.scores(grade, p, found)["qwk"]
+    assert best > metrics.scores(grade, p)["qwk_expected"]
+    for i in range(4):
+        for moved in np.arange(0, 4, 0.01):
+            others = sorted(found[:i] + [moved] + found[i + 1:])
+            assert metrics.from_confusion(metrics.confusion(grade, metrics.decide(p, others)))["qwk"] <= best + 1e-9
+
+
+def test_cross_fit_never_shows_a_fold_its_own_films():
+    logits, grade = ordinal_films(100, seed=2)
+    p, fold, seen = softmax(logits, axis=1), np.arange(100) % 4, []
+
+    def fit(rows, truth):
+        seen.append({tuple(r) for r in rows})
+        return len(seen) - 1
+
+    def apply(rows, i):
+        assert not seen[i] & {tuple(r) for r in rows}
+        return rows * 1.0
+
+    assert (calibration.cross_fit(p, grade, fold, fit, apply) == p).all() and len(seen) == 4
+    tuned = calibration.cross_fit(p, grade, fold, calibration.fit_thresholds, metrics.decide)
+    assert tuned.shape == (100,) and tuned.dtype.kind == "i"
+
+
+def test_prior_of_an_unlabelled_set_is_recovered():
+    """Grades are thinned after they were drawn, so only their shares change."""
+    logits, grade = ordinal_films(20000, seed=3, sharpness=3)
+    p, source = softmax(logits, axis=1), np.bincount(grade) / 20000
+    kept = np.random.default_rng(0).random(20000) < np.array([1, 0.2, 0.5, 1, 0.3])[grade]
+    target = np.bincount(grade[kept]) / kept.sum()
+    assert calibration.fit_prior(p[kept], source) == pytest.approx(target, abs=0.02)
+    shifted = calibration.shift_prior(p[kept], source, target)
+    assert metrics.scores(grade[kept], shifted)["rps"] < metrics.scores(grade[kept], p[kept])["rps"]
+    assert calibration.shift_prior(p, source, source) == pytest.approx(p)
