@@ -1,0 +1,3 @@
+"""What looks at a knee film: layers, networks and their weights. Importing it registers ConvWGCNet with timm."""
+
+from koalib.model import convwgcnet as convwgcnet
