@@ -30,19 +30,172 @@ def print_json(document: object) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def fail(line: str) -> None:
+    """Say what failed and leave with 1."""
+    print(f"koalib: {line}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def interval(score: dict) -> str:
+    """A score with its interval."""
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+
+
 # ---------------------------------------------------------------- data
 
 
 # ---------------------------------------------------------------- training and evaluation
 
 
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Option(help="phantom, gornale2020, chen2018, or a path.")],
+    model: Annotated[str, typer.Option(help="A timm name: convwgcnet_atto, tf_efficientnet_lite0, ...")],
+    pretrained: Annotated[str, typer.Option(help="none, imagenet, or a .safetensors file.")] = "none",
+    gct: Annotated[str | None, typer.Option(help="none, dwconv, pwconv1, pwconv2, se, eca.")] = None,
+    wavelet: Annotated[str | None, typer.Option(help="none, replace, add, conv5.")] = None,
+    loss: Annotated[str, typer.Option(help="soft, ce, weighted, focal, corn.")] = "soft",
+    fold: Annotated[int | None, typer.Option(help="Fold that is tested; without it the data set's own split.")] = None,
+    seed: int = 0,
+    epochs: int = 8,
+    size: Annotated[int, typer.Option(help="Film size in pixels.")] = 224,
+    batch: int = 32,
+    lr: float = 6e-4,
+    augment: Annotated[str, typer.Option(help="none, light, standard, ...")] = "standard",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16.")] = "auto",
+    patients: Annotated[int | None, typer.Option(help="Patients of the phantom.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/runs/RUN).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    data: Data = "",
+    json_: Json = False,
+) -> None:
+    """Train one model; leave its weights, record and predictions in --out."""
+    from koalib.paths import ROOT
+    from koalib.study.experiment import Experiment
+    from koalib.study.outcome import print_epoch
+    from koalib.study.outcome import train as train_run
+    from koalib.study.training import OutOfTime, TrainingFailed
+
+    experiment = Experiment(dataset=dataset, model=model, pretrained=pretrained, gct=gct, wavelet=wavelet, loss=loss, fold=fold, seed=seed, epochs=epochs,
+                            size=size, batch=batch, lr=lr, augment=augment, precision=precision, patients=patients)
+    folder = out or ROOT / "build" / "runs" / experiment.run_name
+    try:
+        record = train_run(experiment, folder, data=data or None, resume=resume, report=print_epoch)
+    except (TrainingFailed, OutOfTime) as error:
+        fail(str(error))
+    if json_:
+        print_json(record)
+        return
+    for split, found in record["scores"].items():
+        print(f"{split}: " + ", ".join(f"{name} {interval(found[name])}" for name in ("accuracy", "qwk", "qwk_expected", "macro_f1")))
+    print(f"{record['pretrained_source']} weights, {record['seconds']:.0f} s; model, record and predictions are in {folder}")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A model.safetensors.")],
+    dataset: Annotated[str, typer.Option(help="A data set's name or a path.")],
+    split: Annotated[str | None, typer.Option(help="One split only.")] = None,
+    data: Data = "",
+    json_: Json = False,
+) -> None:
+    """Score a trained model on a data set, with intervals over patients."""
+    from koalib.study.evaluation import evaluate as evaluate_checkpoint
+
+    document = evaluate_checkpoint(checkpoint, dataset, split=split, data=data or None)
+    if json_:
+        print_json(document)
+        return
+    for name, (low, high) in document["intervals"].items():
+        print(f"{name:20s} {document[name]:.3f} ({low:.3f} to {high:.3f})")
+    print(f"{document['n']} films; rows true grade, columns predicted:")
+    for row in document["confusion"]:
+        print("".join(f"{count:6d}" for count in row))
+
+
 # ---------------------------------------------------------------- studies
+
+
+@study_app.command("list")
+def study_list() -> None:
+    """The studies, and how many of their runs the ledger holds."""
+    from koalib.study.experiments import STUDIES
+    from koalib.study.runner import progress
+
+    for name, study in STUDIES.items():
+        done, planned, blocked = progress(study)
+        waiting = f", {blocked} need weights that are not on this machine" if blocked else ""
+        print(f"{name:14s} {done:3d} of {planned:3d} runs{waiting}  {study.title}")
+
+
+@study_app.command("run")
+def study_run(
+    name: str,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes; the next call goes on.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster's address.")] = None,
+    data: Data = "",
+) -> None:
+    """Run what the ledger does not hold yet; go on where the last call stopped."""
+    from koalib.study.runner import run_study
+
+    failed = run_study(name, engine=engine, minutes=minutes, data=data or None, address=address)
+    if failed:
+        fail(f"{len(failed)} runs failed: {', '.join(failed)}")
+
+
+@study_app.command("show")
+def study_show(name: str, json_: Json = False) -> None:
+    """A study's table, computed from its predictions."""
+    from koalib.study.summary import study_table
+
+    table = study_table(name)
+    if json_:
+        print_json(table.to_dict(orient="records"))
+    else:
+        print(table.to_string(index=False) if len(table) else f"{name}: no run recorded yet; koalib study run {name}")
+
+
+@study_app.command("unseal")
+def study_unseal(name: str) -> None:
+    """Open a study's test predictions, once, under the committed protocol."""
+    from koalib.study.experiments import find_study
+    from koalib.study.ledger import unseal
+
+    record = unseal(find_study(name).name)
+    print(f"{name}: opened {record['unsealed_at']} at commit {record['commit']}, protocol {record['protocol_sha256'][:12]}, {len(record['runs'])} runs")
+
+
+@study_app.command("figures")
+def study_figures() -> None:
+    """Renew figures/ and the README's result table from the ledger."""
+    from koalib.study.figures import renew
+
+    for file in renew():
+        print(file)
 
 
 # ---------------------------------------------------------------- clinic
 
 
 # ---------------------------------------------------------------- notebooks
+
+
+@app.command()
+def notebooks(
+    profile: Annotated[str, typer.Option(help="quick or full (default: KOALIB_PROFILE, else quick).")] = "",
+    data: Data = "",
+    only: Annotated[str, typer.Option(help="Number of the one notebook to execute, such as 03.")] = "",
+    without_solutions: Annotated[bool, typer.Option("--without-solutions", help="The students' edition: places for answers instead of solutions.")] = False,
+    parameter: Annotated[list[str], typer.Option("--parameter", "-p", help="NAME=VALUE of another parameter of the notebooks, such as seed=1.")] = [],  # noqa: B006
+    renew: Annotated[bool, typer.Option("--renew", help="Execute in the quick profile and write normalised outputs back into notebooks/.")] = False,
+) -> None:
+    """Execute the notebooks into build/notebooks and build the site."""
+    from koalib import notebooks as runner
+
+    outcomes = runner.renew(only) if renew else runner.run(runner.parameters(profile, data, parameter), only, without_solutions)
+    if any(outcome.error for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -1,0 +1,32 @@
+"""Score a finished checkpoint on any data set: ``koalib evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from koalib.data.datasets import load
+from koalib.errors import UserError
+from koalib.machine import device, precision
+from koalib.model.weights import load_checkpoint
+from koalib.study.metrics import evaluation
+from koalib.study.predict import predict
+
+
+def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, data: str | Path | None = None) -> dict:
+    """The document of ``koalib evaluate --json`` (design: ``n, accuracy, ..., intervals, per_grade, confusion``).
+
+    Probabilities are tempered as the checkpoint says; the plain names are argmax. Intervals resample patients.
+
+    Raises:
+        UserError: an unreadable checkpoint, a missing data set, a split without films.
+    """
+    model, metadata = load_checkpoint(checkpoint)
+    knees = load(dataset, data=data)
+    if split is not None:
+        rows = (knees.table.split == split).to_numpy()
+        if not rows.any():
+            found = ", ".join(sorted(knees.table.split.dropna().astype(str).unique())) or "none"
+            raise UserError(f"{dataset}: no film in split {split!r}; its splits are: {found}")
+        knees = knees.select(rows)
+    p = predict(model.to(device()), knees.pixels(metadata["size"]), precision=precision(), temperature=metadata["decision"]["temperature"])
+    return {"checkpoint": Path(checkpoint).name, "dataset": knees.name, "split": split} | evaluation(knees.table.grade.to_numpy(), p, knees.table.group.to_numpy())

@@ -1,0 +1,175 @@
+"""The studies as data: what is compared, on what, how often. ``docs/protocol.md`` says why and what follows.
+
+A study is a list of arms. An arm is one experiment repeated over folds and seeds; where it names several learning
+rates, each is first tried on the first fold and seed, and the best on validation QWK serves for all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from koalib.errors import UserError
+from koalib.study.experiment import Experiment
+
+Recorded = Callable[[str], dict | None]  # name of a run -> its record in the ledger, or None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing that is compared."""
+
+    experiment: Experiment
+    folds: tuple[int | None, ...] = (None,)
+    seeds: tuple[int, ...] = (0,)
+    rates: tuple[float, ...] = ()  #: learning rates to search; empty keeps the experiment's
+    after: Experiment | None = None  #: a run of the same study whose weights this arm starts from
+    needs: str = ""  #: weights that may not be on this machine, as text for the tables
+
+    @property
+    def name(self) -> str:
+        """What tables call this arm."""
+        return f"{self.experiment.model}/{self.experiment.variant}"
+
+    @property
+    def planned(self) -> int:
+        """Number of runs, the search included."""
+        return len(self.folds) * len(self.seeds) + max(len(self.rates) - 1, 0)
+
+    def _at(self, fold: int | None, seed: int, lr: float | None = None) -> Experiment:
+        changes: dict = {"fold": fold, "seed": seed} | ({"lr": lr} if lr else {})
+        if self.after is not None:
+            changes["pretrained"] = f"run:{self.after.run_name}"
+        return self.experiment.but(**changes)
+
+    def search(self) -> list[Experiment]:
+        """The runs of the learning-rate search: first fold, first seed."""
+        return [self._at(self.folds[0], self.seeds[0], lr) for lr in self.rates]
+
+    def runs(self, recorded: Recorded) -> list[Experiment]:
+        """All runs known so far: the search, and the rest once the search is recorded."""
+        tried = self.search()
+        if not tried:
+            return [self._at(fold, seed) for fold in self.folds for seed in self.seeds]
+        results = [recorded(e.run_name) for e in tried]
+        if any(r is None for r in results):
+            return tried
+        best = max(zip(results, tried, strict=True), key=lambda pair: pair[0]["scores"]["val"]["qwk"]["value"])[1]
+        rest = [self._at(fold, seed, best.lr) for fold in self.folds for seed in self.seeds]
+        return tried + [e for e in rest if e not in tried]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms that are compared with each other."""
+
+    name: str
+    title: str
+    arms: tuple[Arm, ...]
+    first: tuple[Experiment, ...] = field(default=())  #: runs that arms start from
+
+    @property
+    def planned(self) -> int:
+        """Number of runs in all."""
+        return len(self.first) + sum(arm.planned for arm in self.arms)
+
+    def runs(self, recorded: Recorded) -> Iterable[tuple[Arm | None, Experiment]]:
+        """Every run that can be named so far, with its arm."""
+        yield from ((None, e) for e in self.first)
+        for arm in self.arms:
+            yield from ((arm, e) for e in arm.runs(recorded))
+
+
+FIVE = (0, 1, 2, 3, 4)
+HUB = "ImageNet weights, not on this machine"
+LITE0 = "tf_efficientnet_lite0"
+
+# ---------------------------------------------------------------- protocol: what leakage is worth
+
+_protocol = Experiment("gornale2020", LITE0, "imagenet", size=160, epochs=15, select="last", ema=0.99)
+PROTOCOL = Study("protocol", "what twins of test films in the training set are worth", tuple(
+    Arm(_protocol.but(training_set=kind, variant=kind), folds=FIVE) for kind in ("no_twins", "twins", "random")))
+
+# ---------------------------------------------------------------- transfer: C2
+
+_transfer = Experiment("gornale2020", LITE0, size=160, epochs=15, ema=0.99)
+_phantom_start = Experiment("phantom", LITE0, patients=3_000, size=160, epochs=10, lr=2e-3, variant="start")
+TRANSFER = Study("transfer", "C2: pretrained against scratch", (
+    Arm(_transfer.but(pretrained="imagenet", variant="imagenet"), folds=FIVE, rates=(3e-4, 6e-4, 1.2e-3)),
+    Arm(_transfer.but(epochs=45, variant="scratch"), folds=FIVE, rates=(1e-3, 2e-3, 4e-3)),
+    Arm(_transfer.but(variant="phantom"), folds=FIVE, rates=(6e-4, 1.2e-3, 2.4e-3), after=_phantom_start),
+), first=(_phantom_start,))
+
+# ---------------------------------------------------------------- architectures: C1, C3
+
+_SMALL = {"convnext_atto": 2e-3, "convwgcnet_atto": 2e-3, "resnet18": 1e-3, "mobilevit_xs": 1e-3, "densenet121": 1e-3,
+          "deit_tiny_patch16_224": 5e-4, "mobilenetv3_large_100": 1e-3, "vgg11_bn": 3e-4}
+_COMPARED = ("convnext_tiny.fb_in1k", "convwgcnet_tiny", "resnet50.a1_in1k", "mobilevit_s.cvnets_in1k", "vgg16.tv_in1k",
+             "mobilenetv3_large_100.ra_in1k", "swin_tiny_patch4_window7_224.ms_in1k", "densenet121.ra_in1k")
+
+
+def _architectures() -> Study:
+    common = Experiment("chen2018", "", size=128, epochs=10, variant="chen2018")
+    tuned = Experiment("gornale2020", "", size=128, epochs=15, ema=0.99, variant="from_chen2018")
+    first = tuple(common.but(model=model, lr=lr) for model, lr in _SMALL.items())
+    small = tuple(Arm(tuned.but(model=e.model), folds=FIVE, rates=(e.lr / 10, e.lr / 4, e.lr / 2), after=e) for e in first)
+    imagenet = tuple(Arm(tuned.but(model=model, pretrained="imagenet", size=224, variant="imagenet"), folds=FIVE, rates=(1e-4, 2e-4, 4e-4), needs=HUB) for model in _COMPARED)
+    return Study("architectures", "C1, C3: ConvNeXt against the other families", small + imagenet, first=first)
+
+
+ARCHITECTURES = _architectures()
+
+# ---------------------------------------------------------------- ablation: C4, C5, C6
+
+TWO_BY_TWO = {"neither": ("none", "none"), "gct": ("dwconv", "none"), "wavelet": ("none", "add"), "both": ("dwconv", "add")}
+_CONTROLS = {"replace": ("dwconv", "replace"), "conv5": ("dwconv", "conv5"), "se": ("se", "add"), "eca": ("eca", "add"),
+             "gct_pwconv1": ("pwconv1", "add"), "gct_pwconv2": ("pwconv2", "add")}
+_atto_start = Experiment("chen2018", "convwgcnet_atto", gct="none", wavelet="none", size=160, epochs=10, lr=2e-3, variant="start")
+_atto = Experiment("gornale2020", "convwgcnet_atto", size=160, epochs=20, lr=5e-4, ema=0.99, new_module_lr=10)
+_lite = Experiment("chen2018", LITE0, "imagenet", size=160, epochs=8, new_module_lr=10)
+
+
+def _variant(base: Experiment, name: str, modules: tuple[str, str]) -> Experiment:
+    return base.but(variant=name, gct=modules[0], wavelet=modules[1])
+
+
+ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
+    *(Arm(_variant(_atto, n, m), folds=FIVE, seeds=(0, 1), after=_atto_start) for n, m in TWO_BY_TWO.items()),
+    *(Arm(_variant(_atto, n, m), folds=FIVE, after=_atto_start) for n, m in _CONTROLS.items()),
+    *(Arm(_variant(_lite, n, m), seeds=(0, 1, 2, 3, 4)) for n, m in TWO_BY_TWO.items()),
+), first=(_atto_start,))
+
+# ---------------------------------------------------------------- loss and learning strategy: thesis sections 4.1.1, 4.1.2
+
+_loss = Experiment("chen2018", LITE0, "imagenet", size=160, epochs=8)
+LOSS = Study("loss", "4.1.1, 4.1.2: losses and schedules", (
+    *(Arm(_loss.but(loss=loss, variant=loss), seeds=(0, 1, 2)) for loss in ("ce", "weighted", "soft", "corn")),
+    Arm(_loss.but(schedule="step", variant="soft_step"), seeds=(0, 1, 2)),
+))
+
+# ---------------------------------------------------------------- mechanism: C7, C8
+
+_mechanism = Experiment("phantom", "convwgcnet_atto", patients=2_000, size=160, epochs=10, lr=2e-3, augment="geometry", ema=0.99)
+MECHANISM = Study("mechanism", "C7, C8: noise and localisation where the truth is known", tuple(
+    Arm(_variant(_mechanism, n, m), seeds=(0, 1, 2)) for n, m in TWO_BY_TWO.items()))
+
+# ---------------------------------------------------------------- headline
+
+_headline = Experiment("chen2018", LITE0, "imagenet", size=224, epochs=8)
+HEADLINE = Study("headline", "the best honest single grader and ensemble on the official test", (
+    Arm(_headline.but(variant="official")),
+    Arm(_headline.but(model="tf_efficientnet_lite1", size=256, epochs=10, variant="folds"), folds=FIVE),
+))
+
+STUDIES = {study.name: study for study in (PROTOCOL, TRANSFER, ARCHITECTURES, ABLATION, LOSS, MECHANISM, HEADLINE)}
+
+
+def find_study(name: str) -> Study:
+    """A study by its name.
+
+    Raises:
+        UserError: no such study.
+    """
+    if name not in STUDIES:
+        raise UserError(f"{name}: no such study; choose one of {', '.join(STUDIES)}")
+    return STUDIES[name]

@@ -1,0 +1,176 @@
+"""The ledger: every run and every measurement, and the seal on the test films.
+
+    data/results/STUDY/RUN/run.json            what was run, on what, with which result
+    data/results/STUDY/RUN/predictions.csv.gz  one row a film
+    data/results/NAME.json                     other measurements
+
+Every table and figure is computed from these files. Predictions on a sealed test split are recorded when a run ends,
+and are not given out by `read_predictions` until `unseal` has left its record.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from koalib.data import registry
+from koalib.errors import UserError
+from koalib.machine import commit, describe, versions
+from koalib.paths import PROTOCOL, ROOT, atomic_write, results_dir
+
+RUN_FILE, PREDICTIONS_FILE = "run.json", "predictions.csv.gz"
+COLUMNS = ["dataset", "image_id", "group", "split", "grade", "p0", "p1", "p2", "p3", "p4"]
+PROBABILITIES = COLUMNS[-5:]
+
+
+def now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def write_json(path: Path, document: dict) -> Path:
+    """Write JSON whole or not at all; what JSON does not know (NaN) is an error here, not for the reader."""
+    return atomic_write(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+# ---------------------------------------------------------------- runs
+
+
+def write_predictions(path: Path, predictions: pd.DataFrame) -> Path:
+    """Write the predictions table; equal tables give equal bytes."""
+    text = io.StringIO()
+    predictions[COLUMNS].to_csv(text, index=False, float_format="%.6g", lineterminator="\n")
+    return atomic_write(path, gzip.compress(text.getvalue().encode(), mtime=0))
+
+
+def publish_run(study: str, name: str, source: Path) -> Path:
+    """Put a finished run's record and predictions into the ledger, both or neither.
+
+    Raises:
+        UserError: the ledger cannot be written to.
+    """
+    target = results_dir() / study / name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
+        try:
+            for file in (RUN_FILE, PREDICTIONS_FILE):
+                shutil.copyfile(source / file, staging / file)
+            os.chmod(staging, 0o755)
+            os.rename(staging, target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"{target.parent}: the ledger cannot be written to ({error.strerror}); the run itself is kept in {source}") from error
+    return target
+
+
+def has_run(study: str, name: str) -> bool:
+    """Whether the ledger holds this run."""
+    return (results_dir() / study / name / RUN_FILE).is_file()
+
+
+def read_runs(study: str) -> list[dict]:
+    """Records of all runs of a study, in the order of their names; each also holds its ``name``."""
+    files = sorted((results_dir() / study).glob(f"*/{RUN_FILE}"))
+    return [json.loads(file.read_text()) | {"name": file.parent.name} for file in files if not file.parent.name.startswith(".")]
+
+
+def read_predictions(study: str, name: str, split: str | None = None) -> pd.DataFrame:
+    """Predictions of a run; rows of a sealed test split are left out until the study is unsealed.
+
+    Raises:
+        UserError: no such run; or ``split`` names what is still sealed.
+    """
+    file = results_dir() / study / name / PREDICTIONS_FILE
+    if not file.is_file():
+        raise UserError(f"{study}/{name}: the ledger holds no such run; koalib study list shows what there is")
+    table = pd.read_csv(file, dtype={"image_id": str, "group": str})
+    hidden = sealed(table) & (not unsealed(study))
+    if split is not None:
+        table, hidden = table[table.split == split], hidden[table.split == split]
+        if hidden.any():
+            raise UserError(f"{study}: test predictions are sealed; koalib study unseal {study} opens them under docs/protocol.md")
+    return table[~hidden].reset_index(drop=True)
+
+
+def probabilities(table: pd.DataFrame) -> np.ndarray:
+    """The five probabilities of each row, float64 (N, 5), normalised again after having been written as text."""
+    p = table[PROBABILITIES].to_numpy(float)
+    return p / p.sum(axis=1, keepdims=True)
+
+
+# ---------------------------------------------------------------- the seal
+
+
+def sealed(table: pd.DataFrame) -> pd.Series:
+    """Rows of the official test split of a public set, which the protocol keeps closed."""
+    closed = [name for name, info in registry.DATASETS.items() if "test" in info.counts]
+    return table.dataset.isin(closed) & (table.split == "test")
+
+
+def unsealed(study: str) -> dict | None:
+    """The record of the unsealing, or None while the study is sealed."""
+    file = results_dir() / study / "unsealed.json"
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def unseal(study: str, protocol: Path = PROTOCOL) -> dict:
+    """Open a study's test predictions, once and for all, and record when and under which protocol.
+
+    Raises:
+        UserError: the protocol is missing, not committed, or was changed since; or the study has no runs.
+    """
+    if record := unsealed(study):
+        return record
+    if not read_runs(study):
+        raise UserError(f"{study}: the ledger holds no run of it; there is nothing to unseal")
+    if not protocol.is_file():
+        raise UserError(f"{protocol.name}: missing; write and commit the protocol before the test is opened")
+    if not _committed(protocol):
+        raise UserError(f"{protocol.name}: not committed as it stands; commit it before the test is opened")
+    record = {"study": study, "unsealed_at": now(), "commit": commit(), "protocol_sha256": hashlib.sha256(protocol.read_bytes()).hexdigest(),
+              "runs": [run["name"] for run in read_runs(study)]}
+    write_json(results_dir() / study / "unsealed.json", record)
+    return record
+
+
+def _committed(file: Path) -> bool:
+    git = ["git", "-C", str(file.parent)]
+    try:
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", file.name], capture_output=True).returncode == 0
+        return tracked and subprocess.run([*git, "diff", "--quiet", "HEAD", "--", file.name], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+# ---------------------------------------------------------------- other measurements
+
+
+def record_measurement(name: str, measured: dict) -> Path:
+    """Keep a measurement as ``data/results/NAME.json`` with the machine, versions, commit and time it was made at."""
+    stamp = {"machine": describe(), "versions": versions(), "commit": commit(), "measured_at": now()}
+    return write_json(results_dir() / f"{name}.json", stamp | measured)
+
+
+def read_measurement(name: str) -> dict | None:
+    """A recorded measurement, or None."""
+    file = results_dir() / f"{name}.json"
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def display_path(path: Path) -> str:
+    """A path relative to the project where it lies inside it, so that no machine's folders get into a record."""
+    path = Path(path).resolve()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name

@@ -1,0 +1,65 @@
+"""Losses for ordered grades, and how their outputs become five probabilities.
+
+Cross-entropy (with label smoothing, class weights or the focal factor of Lin et al., ICCV 2017), distance-based soft
+labels (Diaz & Marathe, CVPR 2019, doi 10.1109/CVPR.2019.00487) and CORN (Shi, Cao & Raschka, 2023,
+doi 10.1007/s10044-023-01181-9) from coral-pytorch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from coral_pytorch.losses import corn_loss
+from torch import Tensor
+
+from koalib.study.experiment import Experiment
+
+GRADES = 5
+
+
+def outputs(loss: str) -> int:
+    """Number of outputs the model needs: one a grade, or one a threshold for CORN."""
+    return GRADES - 1 if loss == "corn" else GRADES
+
+
+def soft_labels(grade: Tensor, width: float) -> Tensor:
+    """Targets softmax(-|d| / width) over the distance d to each grade, shape (B, 5)."""
+    distance = (torch.arange(GRADES, device=grade.device)[None] - grade[:, None]).abs()
+    return torch.softmax(-distance / width, dim=1)
+
+
+def class_weights(grades: Tensor) -> Tensor:
+    """Inverse frequency of each grade, with mean 1 over the films, shape (5,)."""
+    counts = torch.bincount(grades, minlength=GRADES).clamp(min=1)
+    return len(grades) / (GRADES * counts.float())
+
+
+def make_loss(experiment: Experiment, train_grades: Tensor):
+    """The experiment's loss as a function of logits (B, outputs) and grades (B,) to a scalar."""
+    name, smoothing = experiment.loss, experiment.label_smoothing
+    if name == "ce":
+        return lambda z, g: F.cross_entropy(z, g, label_smoothing=smoothing)
+    if name == "weighted":
+        weights = class_weights(train_grades)
+        return lambda z, g: F.cross_entropy(z, g, weight=weights.to(z.device), label_smoothing=smoothing)
+    if name == "focal":
+        return _focal
+    if name == "soft":
+        return lambda z, g: F.cross_entropy(z, soft_labels(g, experiment.soft_width))
+    return lambda z, g: corn_loss(z, g, GRADES)
+
+
+def _focal(logits: Tensor, grade: Tensor, gamma: float = 2.0) -> Tensor:
+    nll = F.cross_entropy(logits, grade, reduction="none")
+    return ((1 - torch.exp(-nll)) ** gamma * nll).mean()
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Five log-probabilities (B, 5) in float64; four outputs are read as CORN's conditional thresholds P(g > k | g >= k)."""
+    logits = logits.double()
+    if logits.shape[1] == GRADES:
+        return torch.log_softmax(logits, dim=1)
+    above = F.logsigmoid(logits).cumsum(1)  # log P(g > k)
+    stop = F.logsigmoid(-logits)  # log P(g = k | g >= k)
+    start = torch.zeros_like(above[:, :1])
+    return torch.cat([stop + torch.cat([start, above[:, :-1]], 1), above[:, -1:]], dim=1)

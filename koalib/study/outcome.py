@@ -1,0 +1,102 @@
+"""From an experiment to a finished run: films, roles, training, predictions, decision, record."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from koalib.data.datasets import KneeDataset, load
+from koalib.machine import commit, describe, device, precision, versions
+from koalib.model.weights import create, save_checkpoint
+from koalib.study import calibration, conformal, ledger, losses, metrics
+from koalib.study.checkpoint import STATE_FILE
+from koalib.study.experiment import Experiment
+from koalib.study.predict import predict
+from koalib.study.roles import assign_roles
+from koalib.study.training import Films, fit
+
+PREDICTED = ("val", "oof", "test")
+WEIGHTS_FILE = "model.safetensors"
+
+
+def train(experiment: Experiment, out: Path, *, start: Path | None = None, data: str | Path | None = None, resume: bool = False, deadline: float | None = None,
+          report: Callable[[dict], None] | None = None, bars: bool | None = None) -> dict:
+    """Run one experiment; leave ``model.safetensors``, ``run.json`` and ``predictions.csv.gz`` in ``out``.
+
+    Args:
+        start: checkpoint to start from where the experiment names an earlier run (``run:RUN``).
+
+    Returns:
+        The record that ``run.json`` holds. Scores are of validation and out-of-fold films; a sealed test split is
+        predicted and recorded, and scored by nobody here.
+
+    Raises:
+        UserError, TrainingFailed, OutOfTime: see `koalib.study.training.fit`.
+    """
+    dataset = load(experiment.dataset, data=data, n=experiment.patients)
+    table = dataset.table
+    roles = assign_roles(experiment, table)
+    pixels = dataset.pixels(experiment.size)
+    films = Films(pixels, table.grade.to_numpy(), table.image_id.to_numpy(), *(np.flatnonzero(roles == r) for r in ("train", "val")))
+    torch.manual_seed(experiment.seed)
+    model = create(experiment.model, str(start or experiment.pretrained), num_classes=losses.outputs(experiment.loss), **experiment.model_options)
+    source = experiment.pretrained if start else model.pretrained_source
+    model, progress = fit(experiment, model, films, out, resume=resume, deadline=deadline, report=report, bars=bars)
+
+    mode = precision(experiment.precision, device())
+    predictions = _predictions(model, dataset, pixels, roles, mode)
+    decision = decision_rule(predictions)
+    record = {
+        "experiment": experiment.as_dict(), "leaky": experiment.leaky, "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "films": {role: int(n) for role, n in roles.value_counts().items()}, "seed": experiment.seed, "fold": experiment.fold,
+        "pretrained_source": source, "precision": mode, "commit": commit(), "versions": versions(), "machine": describe(),
+        "finished_at": ledger.now(), "seconds": progress.curve[-1]["seconds"], "best_epoch": progress.best_epoch, "curve": progress.curve,
+        "decision": decision, "scores": score_splits(predictions),
+    }
+    save_checkpoint(model, out / WEIGHTS_FILE, {
+        "model": experiment.model, "options": experiment.model_options, "size": experiment.size, "num_classes": losses.outputs(experiment.loss),
+        "in_chans": 1, "decision": decision, "trained_on": experiment.dataset, "run": experiment.run_name,
+    })
+    ledger.write_predictions(out / ledger.PREDICTIONS_FILE, predictions)
+    ledger.write_json(out / ledger.RUN_FILE, record)
+    (out / STATE_FILE).unlink(missing_ok=True)
+    return record
+
+
+def _predictions(model: torch.nn.Module, dataset: KneeDataset, pixels: np.ndarray, roles: pd.Series, mode: str) -> pd.DataFrame:
+    """A row for each film that did not train, in the ledger's columns."""
+    rows = np.flatnonzero(roles.isin(PREDICTED))
+    table = dataset.table.iloc[rows]
+    p = predict(model, pixels[rows], precision=mode)
+    return pd.DataFrame({"dataset": dataset.name, "image_id": table.image_id.to_numpy(), "group": table.group.to_numpy(), "split": roles.iloc[rows].to_numpy(),
+                         "grade": table.grade.to_numpy(), **dict(zip(ledger.PROBABILITIES, p.T, strict=True))})
+
+
+def decision_rule(predictions: pd.DataFrame) -> dict:
+    """Temperature, thresholds on the expected grade and conformal threshold, fitted on the validation films alone."""
+    val = predictions[predictions.split == "val"]
+    grade, p = val.grade.to_numpy(), ledger.probabilities(val)
+    temperature = calibration.fit_temperature(np.log(np.maximum(p, 1e-12)), grade)
+    tempered = calibration.temper(p, temperature)
+    return {"temperature": temperature, "thresholds": calibration.fit_thresholds(tempered, grade), "conformal": conformal.fit_conformal(tempered, grade)}
+
+
+def score_splits(predictions: pd.DataFrame) -> dict:
+    """Scores with intervals of each split that is not sealed."""
+    open_rows = predictions[~ledger.sealed(predictions)]
+    return {split: metrics.summary(t.grade.to_numpy(), ledger.probabilities(t), t.group.to_numpy()) for split, t in open_rows.groupby("split")}
+
+
+def epoch_line(row: dict) -> str:
+    """One epoch of the curve as text."""
+    return f"epoch {row['epoch']}: loss {row['loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}, QWK {row['val_qwk']:.3f}, {row['seconds']:.0f} s"
+
+
+def print_epoch(row: dict) -> None:
+    """Print an epoch's line on stderr."""
+    print(epoch_line(row), file=sys.stderr, flush=True)
