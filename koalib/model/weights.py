@@ -7,6 +7,7 @@ are options of every network with depthwise convolutions.
 from __future__ import annotations
 
 import difflib
+import inspect
 from pathlib import Path
 
 import timm
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 from koalib.errors import UserError
 from koalib.model import sources
 from koalib.model.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
+from koalib.model.convwgcnet import add_wavelets_and_gates
+from koalib.model.depthwise import use_fast_depthwise
 
 __all__ = ["CheckpointError", "create", "load_checkpoint", "save_checkpoint"]
 
 # Options of the surgery; every other option goes to timm's constructor.
-MODULES = ("gct", "wavelet", "kernel", "levels", "start")
+MODULES = tuple(inspect.signature(add_wavelets_and_gates).parameters)[1:]
 HEAD_SCALE = 0.001  # a pretrained network starts with almost flat probabilities (ConvNeXt's head_init_scale in fine-tuning)
 
 
@@ -49,7 +52,7 @@ def create(name: str, pretrained: str = "none", num_classes: int = 5, in_chans: 
         model, source = _from_checkpoint(Path(pretrained), backbone, modules, build)
     model.pretrained_source = source
     model.recipe = {"model": name, "options": options, "num_classes": num_classes, "in_chans": in_chans}
-    return _fast(model) if fast else model
+    return use_fast_depthwise(model) if fast else model
 
 
 def load_checkpoint(path: str | Path, fast: bool = True) -> tuple[nn.Module, dict]:
@@ -66,11 +69,11 @@ def load_checkpoint(path: str | Path, fast: bool = True) -> tuple[nn.Module, dic
 
 
 def _split(name: str, options: dict) -> tuple[str, dict]:
-    """The plain timm backbone of a name, and the options of the modules put into it."""
-    modules = {key: value for key, value in options.items() if key in MODULES}
-    if not name.startswith("convwgcnet_"):
-        return name, modules
-    return name.replace("convwgcnet_", "convnext_"), {"gct": "dwconv", "wavelet": "add", **modules}
+    """The plain timm backbone of a name, and the options of the modules put into it (none by default, but in ConvWGCNet)."""
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if key in MODULES}
+    if name.startswith("convwgcnet_"):
+        return name.replace("convwgcnet_", "convnext_"), {"gct": "dwconv", "wavelet": "add", **given}
+    return name, {"gct": "none", "wavelet": "none", **given}
 
 
 def _timm(name: str, **arguments) -> nn.Module:
@@ -85,11 +88,12 @@ def _timm(name: str, **arguments) -> nn.Module:
         raise UserError(f"{name}: an option it does not know ({error})") from error
 
 
+def _plain(modules: dict) -> bool:
+    return modules["gct"] == modules["wavelet"] == "none"
+
+
 def _with_modules(model: nn.Module, modules: dict) -> nn.Module:
-    if not modules or (modules.get("gct", "none"), modules.get("wavelet", "none")) == ("none", "none"):
-        return model
-    from koalib.model.convwgcnet import add_wavelets_and_gates
-    return add_wavelets_and_gates(model, **modules)
+    return model if _plain(modules) else add_wavelets_and_gates(model, **modules)
 
 
 def _from_imagenet(backbone: str, build: dict) -> tuple[nn.Module, str]:
@@ -121,11 +125,11 @@ def _from_checkpoint(path: Path, backbone: str, modules: dict, build: dict) -> t
     if theirs[1] == modules:
         model = _with_modules(model, modules)
         _fill(model, tensors, path, metadata["model"], keep_head)
-    elif not theirs[1] or set(theirs[1].values()) == {"none"}:
+    elif _plain(theirs[1]):
         _fill(model, tensors, path, metadata["model"], keep_head)
         model = _with_modules(model, modules)
     else:
-        raise CheckpointError(f"{path}: was trained with {theirs[1]}, which cannot start {modules or 'the plain network'}; name a checkpoint of the plain network or of the same modules")
+        raise CheckpointError(f"{path}: was trained with {theirs[1]}, which cannot start {modules}; name a checkpoint of the plain network or of the same modules")
     return model, f"checkpoint: {path.name}"
 
 
@@ -150,11 +154,3 @@ def _head_names(model: nn.Module) -> set[str]:
 def _small_head(model: nn.Module) -> None:
     for name, parameter in model.get_classifier().named_parameters():
         nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.trunc_normal_(parameter, std=0.02 * HEAD_SCALE)
-
-
-def _fast(model: nn.Module) -> nn.Module:
-    try:
-        from koalib.model.depthwise import use_fast_depthwise
-    except ImportError:
-        return model
-    return use_fast_depthwise(model)
