@@ -70,7 +70,7 @@ def run_study(name: str, engine: str = "local", minutes: float | None = None, da
     os.nice(10)
     failed = []
     for _, experiment in pending(study):
-        outcome = run_one(study.name, experiment, data, deadline)
+        outcome = run_one(study.name, experiment, data, None if deadline is None else deadline - time.monotonic())
         if outcome == "out of time":
             break
         if outcome == "failed":
@@ -80,12 +80,13 @@ def run_study(name: str, engine: str = "local", minutes: float | None = None, da
     return failed
 
 
-def run_one(study: str, experiment: Experiment, data: str | Path | None = None, deadline: float | None = None) -> str:
+def run_one(study: str, experiment: Experiment, data: str | Path | None = None, seconds: float | None = None) -> str:
     """Do one run under its lock and put it into the ledger: done, taken (by another process), failed or out of time.
 
     The lock is the operating system's: a process that dies gives it back.
     """
     name = experiment.run_name
+    deadline = None if seconds is None else time.monotonic() + seconds
     folder = work_folder(study, name)
     folder.mkdir(parents=True, exist_ok=True)
     try:

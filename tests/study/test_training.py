@@ -1,0 +1,125 @@
+"""The loop: it learns, repeats itself, goes on after a kill, and stops with a line that helps."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_run import EXPERIMENT, striped_films, weights_hash
+
+from koalib.errors import UserError
+from koalib.model.weights import create
+from koalib.study.checkpoint import STATE_FILE
+from koalib.study.training import OutOfTime, TrainingFailed, film_order, fit, lr_factor
+
+PROGRAM = Path(__file__).with_name("small_run.py")
+FEW = EXPERIMENT.but(epochs=1)
+
+
+def network(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return create(EXPERIMENT.model, **EXPERIMENT.model_options)
+
+
+def run_program(out: Path, kill_after: float | None = None) -> str | None:
+    """The weights' hash, or None when the program was killed before it ended."""
+    with subprocess.Popen([sys.executable, str(PROGRAM), str(out)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            output, _ = process.communicate(timeout=kill_after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return None
+    assert process.returncode == 0, output
+    return output.split("weights ")[1].strip()
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    _, progress = fit(EXPERIMENT.but(epochs=6, lr=2e-3, drop_path=0.0, augment="none", loss="ce"), network(), striped_films(), tmp_path)
+    assert progress.curve[-1]["loss"] < 0.85 * progress.curve[0]["loss"]
+    assert progress.best_qwk > 0.5
+
+
+def test_same_command_twice_same_weights(tmp_path: Path) -> None:
+    first, second = (weights_hash(fit(FEW, network(), striped_films(), tmp_path / name)[0]) for name in "ab")
+    other = weights_hash(fit(FEW.but(seed=1), network(), striped_films(), tmp_path / "c")[0])
+    assert first == second != other
+
+
+def test_killed_at_random_moments_ends_with_the_same_weights(tmp_path: Path) -> None:
+    started = time.monotonic()
+    whole = run_program(tmp_path / "whole")
+    seconds = time.monotonic() - started
+    moments, kills = random.Random(0), 0
+    while kills < 5:
+        if run_program(tmp_path / "killed", kill_after=seconds * moments.uniform(0.35, 0.95)) is None:
+            kills += 1
+        else:
+            break
+    assert kills >= 1, "the program was never killed: the test shows nothing"
+    assert run_program(tmp_path / "killed") == whole
+
+
+def test_deadline_saves_and_resumes(tmp_path: Path) -> None:
+    with pytest.raises(OutOfTime, match="--resume goes on"):
+        fit(FEW, network(), striped_films(), tmp_path / "a", deadline=time.monotonic())
+    resumed, _ = fit(FEW, network(seed=5), striped_films(), tmp_path / "a", resume=True)
+    whole, _ = fit(FEW, network(), striped_films(), tmp_path / "b")
+    assert weights_hash(resumed) == weights_hash(whole)
+
+
+def test_nan_loss_names_the_films(tmp_path: Path) -> None:
+    model = network()
+    torch.nn.init.constant_(model.get_classifier().bias, torch.nan)
+    with pytest.raises(TrainingFailed, match=r"films film\d+, film\d+"):
+        fit(FEW, model, striped_films(), tmp_path)
+
+
+def test_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutOfTime):
+        fit(FEW, network(), striped_films(), tmp_path, deadline=time.monotonic())
+    before = (tmp_path / STATE_FILE).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("koalib.paths.os.fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        fit(FEW, network(), striped_films(), tmp_path, resume=True)
+    assert (tmp_path / STATE_FILE).read_bytes() == before
+    assert [f.name for f in tmp_path.iterdir()] == [STATE_FILE]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "another experiment"])
+def test_a_state_that_cannot_be_used_is_named(tmp_path: Path, damage: str) -> None:
+    with pytest.raises(OutOfTime):
+        fit(FEW, network(), striped_films(), tmp_path, deadline=time.monotonic())
+    state, experiment = tmp_path / STATE_FILE, FEW
+    if damage == "truncated":
+        state.write_bytes(state.read_bytes()[:5000])
+    else:
+        experiment = FEW.but(lr=9e-4)
+    with pytest.raises(UserError, match=STATE_FILE):
+        fit(experiment, network(), striped_films(), tmp_path, resume=True)
+
+
+def test_patience_stops_early(tmp_path: Path) -> None:
+    _, progress = fit(EXPERIMENT.but(epochs=20, lr=1e-9, patience=2), network(), striped_films(64), tmp_path)
+    assert progress.epoch == progress.best_epoch + 2 < 20
+
+
+def test_balanced_sampler_evens_the_grades() -> None:
+    films = striped_films(400)
+    skewed = films.__class__(films.pixels, np.where(films.grade == 4, 4, 0), films.image_id, films.train, films.val)
+    drawn = skewed.grade[film_order(FEW.but(sampler="balanced"), skewed, 0)]
+    assert 0.4 < (drawn == 4).mean() < 0.6 and sorted(film_order(FEW, skewed, 0)) == list(films.train)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    factors = [lr_factor(EXPERIMENT.but(epochs=4, warmup=1), s, 10) for s in range(40)]
+    assert factors[0] < factors[5] < factors[9] <= 1 and factors[10] == 1.0
+    assert factors[10:] == sorted(factors[10:], reverse=True) and factors[-1] < 0.03
