@@ -9,10 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, logit, softmax
 
-from koalib.study.metrics import N_GRADES, check_predictions, expected_grade, from_confusion
+from koalib.errors import UserError
+from koalib.study.metrics import (
+    N_GRADES, by_group, check_predictions, expected_grade, from_confusion, group_codes, percentile_interval, resampling_weights,
+)
 
 _FLOOR = 1e-12  # a probability of zero would make any temperature infinitely wrong
 _STEP = 0.01  # grid of the thresholds on the expected grade
@@ -82,6 +86,52 @@ def _climb(below: np.ndarray, cuts: np.ndarray, truth: np.ndarray) -> tuple[floa
         best = reached
 
 
+def slope_intercept(p: np.ndarray, grade: np.ndarray, groups: np.ndarray) -> dict[str, dict[str, float]]:
+    """Calibration of P(KL >= 2): slope and intercept of the logistic recalibration, with 95 % intervals.
+
+    ``slope``: of logit P(KL >= 2) in a logistic regression of the event on it; 1 is right, below 1 too extreme.
+    ``intercept``: of the same with the slope held at 1 (calibration in the large); 0 is right, above 0 too low.
+    Cox 1958, doi 10.1093/biomet/45.3-4.562; Van Calster et al. 2019, doi 10.1186/s12916-019-1466-7.
+    Standard errors are clustered by group (sandwich).
+    """
+    import statsmodels.api as sm  # a second to import, needed by reports only
+
+    grade, p = check_predictions(grade, p)
+    event, score = (grade >= 2).astype(float), logit(p[:, 2:].sum(axis=1).clip(1e-6, 1 - 1e-6))
+    clusters = {"cov_type": "cluster", "cov_kwds": {"groups": group_codes(groups, len(grade))}}
+    if event.min() == event.max():
+        raise UserError("calibration at KL >= 2: the films are all on one side of it; films of both sides are needed")
+    slope = sm.GLM(event, sm.add_constant(score), sm.families.Binomial()).fit(**clusters)
+    large = sm.GLM(event, np.ones((len(event), 1)), sm.families.Binomial(), offset=score).fit(**clusters)
+    return {
+        name: dict(zip(("value", "low", "high"), map(float, (fit.params[i], *fit.conf_int()[i])), strict=True))
+        for name, fit, i in (("slope", slope, 1), ("intercept", large, 0))
+    }
+
+
+def reliability(probability: np.ndarray, event: np.ndarray, groups: np.ndarray, bins: int = 10, n: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """A reliability diagram's points: bins with equally many films, their mean probability and observed share.
+
+    Args:
+        probability: of the event, (N,): P(KL >= 2), or the largest probability with "argmax is right" as the event.
+        event: bool (N,).
+        groups: (N,); the intervals of the shares resample them.
+
+    Returns:
+        columns predicted, observed, low, high, films; a row a bin, fewer where probabilities repeat.
+    """
+    probability, event, codes = np.asarray(probability, float), np.asarray(event, bool), group_codes(groups, len(event))
+    edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)[1:-1]))
+    member = np.eye(len(edges) + 1)[np.searchsorted(edges, probability, side="right")]
+    member = member[:, member.any(axis=0)]
+    weights = resampling_weights(codes.max() + 1, n, seed)
+    with np.errstate(invalid="ignore"):
+        resampled = (weights @ by_group(member * event[:, None], codes)) / (weights @ by_group(member, codes))
+    films = member.sum(axis=0)
+    low, high = np.transpose([percentile_interval(column) for column in resampled.T])
+    return pd.DataFrame({"predicted": probability @ member / films, "observed": event @ member / films, "low": low, "high": high, "films": films.astype(int)})
+
+
 def cross_fit(
     p: np.ndarray, grade: np.ndarray, fold: np.ndarray,
     fit: Callable[[np.ndarray, np.ndarray], Any], apply: Callable[[np.ndarray, Any], np.ndarray],
@@ -121,5 +171,7 @@ def fit_prior(p: np.ndarray, source: np.ndarray, rounds: int = 1000) -> np.ndarr
 
 def shift_prior(p: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Probabilities (N, 5) as they would be if the grades had the shares ``target`` instead of ``source``."""
+    if np.min(source) <= 0:
+        raise UserError(f"shares {np.round(source, 4).tolist()}: every grade must occur where the model was trained")
     shifted = np.asarray(p, dtype=float) * (np.asarray(target, dtype=float) / np.asarray(source, dtype=float))
     return shifted / shifted.sum(axis=1, keepdims=True)

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 from scipy.special import softmax
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
 
+from koalib.errors import UserError
 from koalib.study import calibration, metrics
 
 
@@ -86,3 +89,50 @@ def test_prior_of_an_unlabelled_set_is_recovered():
     shifted = calibration.shift_prior(p[kept], source, target)
     assert metrics.scores(grade[kept], shifted)["rps"] < metrics.scores(grade[kept], p[kept])["rps"]
     assert calibration.shift_prior(p, source, source) == pytest.approx(p)
+
+
+def test_slope_and_intercept_see_what_was_distorted():
+    logits, grade = ordinal_films(6000, seed=4)
+    p, patient = softmax(logits, axis=1), np.arange(6000) // 2
+    right = calibration.slope_intercept(p, grade, patient)
+    assert right["slope"]["low"] < 1 < right["slope"]["high"] and right["intercept"]["low"] < 0 < right["intercept"]["high"]
+    odds = p[:, 2:].sum(1) / p[:, :2].sum(1)
+    extreme = 1 / (1 + odds**-2.0 * np.exp(-1))  # logit doubled and raised by one
+    spoilt = np.column_stack([1 - extreme, np.zeros((6000, 2)), extreme, np.zeros(6000)])
+    found = calibration.slope_intercept(spoilt, grade, patient)
+    assert found["slope"]["value"] == pytest.approx(right["slope"]["value"] / 2, rel=1e-3)
+    assert found["intercept"]["high"] < 0
+
+
+def test_slope_equals_an_unpenalised_logistic_regression():
+    logits, grade = ordinal_films(400, seed=5)
+    p = softmax(logits, axis=1)
+    score = np.log(p[:, 2:].sum(1) / p[:, :2].sum(1))
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(score[:, None], grade >= 2)
+    assert calibration.slope_intercept(p, grade, np.arange(400))["slope"]["value"] == pytest.approx(model.coef_[0, 0], rel=1e-4)
+
+
+def test_slope_needs_both_sides():
+    with pytest.raises(UserError, match="both sides"):
+        calibration.slope_intercept(np.full((3, 5), 0.2), np.array([2, 3, 4]), np.arange(3))
+
+
+def test_reliability_bins_equal_those_of_scikit_learn():
+    logits, grade = ordinal_films(1000, seed=6)
+    event, probability = grade >= 2, softmax(logits, axis=1)[:, 2:].sum(1)
+    table = calibration.reliability(probability, event, np.arange(1000) // 2, n=500)
+    observed, predicted = calibration_curve(event, probability, n_bins=10, strategy="quantile")
+    assert table.predicted.to_numpy() == pytest.approx(predicted, abs=0.002) and table.observed.to_numpy() == pytest.approx(observed, abs=0.02)
+    assert table.films.sum() == 1000 and ((table.low <= table.observed) & (table.observed <= table.high)).all()
+    inside = (table.low <= table.predicted) & (table.predicted <= table.high)
+    assert inside.sum() >= 8  # a calibrated reader
+
+
+def test_reliability_of_repeated_probabilities_has_fewer_bins():
+    table = calibration.reliability(np.repeat([0.2, 0.8], 50), np.arange(100) % 5 == 0, np.arange(100), n=50)
+    assert table.films.tolist() == [50, 50] and table.observed.tolist() == [0.2, 0.2]
+
+
+def test_prior_shift_needs_every_grade_at_the_source():
+    with pytest.raises(UserError, match="every grade"):
+        calibration.shift_prior(np.full((2, 5), 0.2), [0.5, 0.5, 0, 0, 0], [0.2] * 5)

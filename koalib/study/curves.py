@@ -1,0 +1,108 @@
+"""How fast a training converges: time to a fixed validation score, with runs that never get there kept as censored.
+
+The target is 95 % of the worse arm's best validation QWK, so that both arms can be expected to reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import CensoredData, ecdf, logrank, t
+
+from koalib.errors import UserError
+
+Curve = Sequence[dict]  #: one row an epoch, as the ledger's ``curve``: epoch (1, 2, ...), seconds, val_qwk
+SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When a run reached the target; where it did not, ``time`` is how long it was watched."""
+
+    time: float
+    reached: bool
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How many times longer the slow arm needs: geometric mean over pairs of runs, with its 95 % interval.
+
+    ``at_least`` is true when a slow run never arrived: then value is a lower bound, low is what it would be had those runs
+    arrived at the end of their watch, and high is infinite. All are NaN when a fast run never arrived.
+    """
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+    at_least: bool
+
+
+def best(curve: Curve) -> float:
+    """The best validation QWK of a run."""
+    return max(row["val_qwk"] for row in curve)
+
+
+def target(arm_a: Sequence[Curve], arm_b: Sequence[Curve], share: float = SHARE) -> float:
+    """``share`` of the worse arm's best validation QWK; an arm's best is the mean of its runs' best."""
+    return share * min(float(np.mean([best(curve) for curve in arm])) for arm in (arm_a, arm_b))
+
+
+def arrival(curve: Curve, goal: float, axis: str = "epoch") -> Arrival:
+    """When the validation QWK first reaches the goal, on the axis ``epoch`` or ``seconds``.
+
+    Between two epochs the curve is a straight line, and it starts at QWK 0 at time 0: whole epochs would round a
+    ratio of 2.4 epochs to 1.2 up to 3 to 2.
+    """
+    time, score = 0.0, 0.0
+    for row in curve:
+        if row["val_qwk"] >= goal:
+            return Arrival(time + (row[axis] - time) * (goal - score) / (row["val_qwk"] - score), True)
+        time, score = row[axis], row["val_qwk"]
+    return Arrival(float(time), False)
+
+
+def speedup(slow: Sequence[Curve], fast: Sequence[Curve], axis: str = "epoch", share: float = SHARE) -> Speedup:
+    """Time of the slow arm over time of the fast arm, run by run (same fold, same seed).
+
+    The interval is Student's on the log ratios: exact for a log-normal ratio at any number of pairs, where a bootstrap
+    of five would be too narrow.
+
+    Raises:
+        UserError: the arms have different numbers of runs, or fewer than two.
+    """
+    if len(slow) != len(fast) or len(slow) < 2:
+        raise UserError(f"{len(slow)} and {len(fast)} runs: a speed-up is taken over pairs of runs, at least two")
+    goal = target(slow, fast, share)
+    arrivals = [(arrival(s, goal, axis), arrival(f, goal, axis)) for s, f in zip(slow, fast, strict=True)]
+    if not all(f.reached for _, f in arrivals):
+        return Speedup(float("nan"), float("nan"), float("nan"), len(slow), False)
+    ratios = np.log([s.time / f.time for s, f in arrivals])
+    half = t.ppf(0.975, len(ratios) - 1) * ratios.std(ddof=1) / np.sqrt(len(ratios))
+    censored = not all(s.reached for s, _ in arrivals)
+    high = np.inf if censored else np.exp(ratios.mean() + half)
+    return Speedup(float(np.exp(ratios.mean())), float(np.exp(ratios.mean() - half)), float(high), len(slow), censored)
+
+
+def _censored(arrivals: Sequence[Arrival]) -> CensoredData:
+    times, reached = np.array([a.time for a in arrivals]), np.array([a.reached for a in arrivals])
+    return CensoredData(uncensored=times[reached], right=times[~reached])
+
+
+def survival(arrivals: Sequence[Arrival]) -> tuple[np.ndarray, np.ndarray]:
+    """Kaplan-Meier share of runs still under the target: times and shares, as steps."""
+    curve = ecdf(_censored(arrivals)).sf
+    return curve.quantiles, curve.probabilities
+
+
+def median_time(arrivals: Sequence[Arrival]) -> float:
+    """Kaplan-Meier median time to the target; infinite when fewer than half of the runs reach it."""
+    times, shares = survival(arrivals)
+    return float(next((time for time, share in zip(times, shares, strict=True) if share <= 0.5), np.inf))
+
+
+def logrank_p(arm_a: Sequence[Arrival], arm_b: Sequence[Arrival]) -> float:
+    """Two-sided log-rank p-value of equal times to the target."""
+    return float(logrank(_censored(arm_a), _censored(arm_b)).pvalue)
