@@ -1,0 +1,54 @@
+"""The phantom as a data set: made once a seed, then read from the cache like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from koalib.data.cache import cached_array
+from koalib.data.registry import TEXTS
+from koalib.paths import atomic_write, cache_dir
+
+PHANTOM_SIZE = 224
+
+
+def phantom_films(patients: int, seed: int) -> tuple[pd.DataFrame, str, np.ndarray]:
+    """Table, fingerprint and uint8 (N, 224, 224) films with bone bright.
+
+    The fingerprint is of the generator's source, the number of patients and the seed, so an old cache is never
+    taken for new films.
+    """
+    source = Path(__file__).with_name("phantom.py").read_bytes()
+    fingerprint = hashlib.sha256(source + f"{patients} {seed}".encode()).hexdigest()[:16]
+    file = cache_dir() / "manifests" / f"phantom-{fingerprint}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    array = cache_dir() / "pixels" / f"phantom-{fingerprint}.npy"
+    with FileLock(f"{file}.lock"):
+        if not (file.exists() and array.exists()):
+            _make(patients, seed, fingerprint, file)
+    types = {column: str for column in TEXTS}
+    table = pd.read_csv(io.BytesIO(file.read_bytes()), dtype=types)
+    table = table.fillna({column: "" for column in types if column in table})
+    return table, fingerprint, cached_array(f"phantom-{fingerprint}", (len(table), PHANTOM_SIZE, PHANTOM_SIZE), _never)
+
+
+def _make(patients: int, seed: int, fingerprint: str, file: Path) -> None:
+    from koalib.data.phantom import make_phantoms
+
+    phantoms = make_phantoms(patients, size=PHANTOM_SIZE, seed=seed)
+    table = phantoms.table
+    inverted = table["inverted"].to_numpy(dtype=bool)
+    upright = np.where(inverted[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
+    flags = {"low_contrast": upright.std(axis=(1, 2)) < 15, "bit16": False, "two_knees": False}
+    table = table.assign(path="", group=table["patient"], **flags)
+    cached_array(f"phantom-{fingerprint}", upright.shape, lambda out: np.copyto(out, upright))
+    atomic_write(file, table.to_csv(index=False))
+
+
+def _never(_: np.ndarray) -> None:
+    raise AssertionError("the films are made together with their table")

@@ -1,0 +1,175 @@
+"""File formats: from bytes to grey values at their native depth, with what the header says."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+import pydicom
+from PIL import Image, ImageOps
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+
+from koalib.errors import UserError
+
+MAX_PIXELS = 100_000_000
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP")
+DEPTHS = (8, 10, 12, 14, 16, 32)
+TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
+
+
+class ImageError(UserError):
+    """A film that cannot be read, with the reason and the remedy in one line."""
+
+
+@dataclass(frozen=True)
+class Raster:
+    """``values`` (H, W) are grey: unsigned integers of ``bits`` depth, or floats already in [0, 1]; ``mode`` names the colour model of the file."""
+
+    values: np.ndarray
+    bits: int
+    mode: str
+    side: str | None = None
+    spacing_mm: tuple[float, float] | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def decode_raster(content: bytes, name: str) -> Raster:
+    """PNG, JPEG, TIFF, BMP or WebP to grey values."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: over 100 megapixels; export the film at a lower resolution") from error
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        raise ImageError(f"{name}: not an image that can be read; use PNG, JPEG, TIFF, BMP, WebP or DICOM") from error
+    _check_size(image.width, image.height, name)
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise ImageError(f"{name}: holds {image.n_frames} frames; export the one film that should be graded")
+    mode = image.mode
+    try:
+        values = _grey(ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error) as error:
+        raise ImageError(f"{name}: damaged or cut off ({error}); copy or export the file again") from error
+    if values.dtype.kind != "f":
+        values = values.astype(np.uint8 if values.max() < 256 and values.dtype == np.uint8 else np.uint16 if values.max() < 2**16 else np.uint32)
+    if mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO:
+        values = values.max() - values
+    return Raster(values, _depth(values), mode)
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """One channel: the values themselves where the file is grey (or has three equal channels), else luminance."""
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode == "L" or image.mode.startswith("I"):
+        return np.asarray(image)
+    if image.mode == "F":
+        return _stretched(np.asarray(image))
+    if image.mode in ("P", "PA", "LA", "RGBA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
+    channels = np.asarray(image.convert("RGB"))
+    if (channels[..., :1] == channels).all():
+        return np.ascontiguousarray(channels[..., 0])
+    return np.asarray(image.convert("RGB").convert("L"))
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{name}: {width} x {height} is over 100 megapixels; export the film at a lower resolution")
+
+
+def _depth(values: np.ndarray) -> int:
+    """Bits of the smallest usual depth that holds the values: many 16-bit files carry 12-bit films."""
+    if values.dtype.kind == "f":
+        return 32
+    if values.dtype == np.uint8:
+        return 8
+    return next(bits for bits in DEPTHS if int(values.max()) < 2**bits)
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """float32 in [0, 1] from the smallest to the largest finite value."""
+    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = values.min(), values.max()
+    return ((values - low) / max(high - low, np.finfo(np.float64).tiny)).astype(np.float32)
+
+
+def looks_like_dicom(content: bytes, name: str) -> bool:
+    """By the mark at byte 128, or by the name (older files have no mark)."""
+    return content[128:132] == b"DICM" or PurePath(name).suffix.lower() in (".dcm", ".dicom")
+
+
+def decode_dicom(content: bytes, name: str) -> Raster:
+    """A single-frame DICOM film: rescaled, windowed, MONOCHROME1 turned so that bone is bright."""
+    try:
+        film = pydicom.dcmread(io.BytesIO(content), force=True)
+        rows, columns = int(film.Rows), int(film.Columns)
+        frames = int(film.get("NumberOfFrames") or 1)
+    except Exception as error:  # pydicom raises whatever its parser stumbles over
+        raise ImageError(f"{name}: a DICOM file without a film, or damaged; export the radiograph itself") from error
+    _check_size(columns, rows, name)
+    if frames > 1:
+        raise ImageError(f"{name}: holds {frames} frames; export the one film that should be graded")
+    try:
+        values, bits = _dicom_values(film)
+    except Exception as error:  # missing codec, cut-off pixel data, impossible header: all end here
+        raise ImageError(f"{name}: its pixels cannot be read ({_first_line(error)}); export it uncompressed or again") from error
+    side = str(film.get("ImageLaterality") or film.get("Laterality") or "")[:1].upper()
+    spacing, remarks = _dicom_spacing(film)
+    return Raster(values, bits, str(film.get("PhotometricInterpretation", "")), side if side in "LR" and side else None, spacing, remarks)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _dicom_values(film: pydicom.Dataset) -> tuple[np.ndarray, int]:
+    photometric = str(film.get("PhotometricInterpretation", "MONOCHROME2"))
+    stored = film.pixel_array
+    if photometric == "PALETTE COLOR":
+        stored = apply_color_lut(stored, film)
+    if stored.ndim == 3:
+        eight = (stored / (257 if stored.dtype == np.uint16 else 1)).astype(np.uint8)
+        return _grey(Image.fromarray(eight)), 8
+    values, bits = _windowed(stored, film)
+    if photometric == "MONOCHROME1":
+        values = 1 - values if values.dtype.kind == "f" else (2**bits - 1 - values).astype(values.dtype)
+    return values, bits
+
+
+def _windowed(stored: np.ndarray, film: pydicom.Dataset) -> tuple[np.ndarray, int]:
+    """Modality transform, then the first window or table of values (DICOM PS3.3 C.11.1 and C.11.2)."""
+    bits = int(film.BitsStored)
+    rescaled = apply_modality_lut(stored, film)
+    if "VOILUTSequence" in film or "WindowCenter" in film:
+        low, high = _output_range(film, bits)
+        values = (apply_voi_lut(rescaled, film).astype(np.float64) - low) / (high - low)
+        return np.clip(values, 0, 1).astype(np.float32), bits
+    if rescaled.dtype.kind != "u":
+        return _stretched(rescaled), bits
+    return rescaled, _depth(rescaled)
+
+
+def _output_range(film: pydicom.Dataset, bits: int) -> tuple[float, float]:
+    """Smallest and largest value that pydicom's windowing can give for this film."""
+    if "VOILUTSequence" in film:
+        return 0.0, float(2 ** int(film.VOILUTSequence[0].LUTDescriptor[2]) - 1)
+    if film.get("ModalityLUTSequence"):
+        return 0.0, float(2 ** int(film.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
+    signed = int(film.get("PixelRepresentation", 0)) == 1
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    slope, intercept = float(film.get("RescaleSlope", 1)), float(film.get("RescaleIntercept", 0))
+    return low * slope + intercept, high * slope + intercept
+
+
+def _dicom_spacing(film: pydicom.Dataset) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Row and column spacing; at the detector the knee is some per cent larger than life, and the remark says so."""
+    for keyword, remark in (("PixelSpacing", ()), ("ImagerPixelSpacing", ("pixel spacing is that of the detector, the knee is magnified",))):
+        value = film.get(keyword)
+        if value is not None and len(value) == 2 and min(map(float, value)) > 0:
+            return (float(value[0]), float(value[1])), remark
+    return None, ()
