@@ -7,7 +7,6 @@ papermill alone stays green where it should not: a mistyped parameter is only a 
 from __future__ import annotations
 
 import ast
-import logging
 import os
 import threading
 import time
@@ -118,25 +117,26 @@ def parameters(profile: str = "", data: str = "", extra: Sequence[str] = ()) -> 
     return given
 
 
-def find(only: str = "", folder: Path = NOTEBOOKS) -> list[Path]:
+def find(only: str = "") -> list[Path]:
     """Notebooks ``NN_topic.ipynb`` in order, or the one whose number is ``only`` (``3`` and ``03`` alike).
 
     Raises:
         UserError: there is none, or none of that number.
     """
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise UserError(f"{folder}: holds no notebook NN_topic.ipynb; is this a complete checkout?")
+        raise UserError(f"{NOTEBOOKS}: holds no notebook NN_topic.ipynb; is this a complete checkout?")
     chosen = [path for path in found if not only or path.name.startswith(f"{only.zfill(2)}_")]
     if not chosen:
         raise UserError(f"--only {only}: no such notebook; there are {', '.join(path.name[:2] for path in found)}")
     return chosen
 
 
-def unknown_parameters(path: Path, parameters: dict) -> list[str]:
-    """Names that the notebook's ``parameters`` cell does not define and papermill would pass in vain."""
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    return sorted(set(parameters) - set(papermill.inspect_notebook(str(path))))
+def _refuse_unknown(path: Path, parameters: dict) -> None:
+    """papermill passes a name that the ``parameters`` cell does not define in vain, with a warning at most."""
+    unknown = sorted(set(parameters) - set(papermill.inspect_notebook(str(path))))
+    if unknown:
+        raise UserError(f"its parameters cell does not define {', '.join(unknown)}")
 
 
 def unfinished(notebook: NotebookNode) -> str:
@@ -145,8 +145,8 @@ def unfinished(notebook: NotebookNode) -> str:
     left = [cell for cell in code if any(o.output_type == "error" and o.ename == "SystemExit" for o in cell.outputs)]
     unrun = sum(cell.execution_count is None for cell in code)
     if left:
-        return f"cell [{left[0].execution_count}] left early by sys.exit; {unrun} of {len(code)} code cells never ran"
-    return f"{unrun} of {len(code)} code cells never ran" if unrun else ""
+        return f"cell [{left[0].execution_count}] left early by sys.exit; {unrun} code cells never ran"
+    return f"{unrun} code cells never ran" if unrun else ""
 
 
 def without_solutions(notebook: NotebookNode) -> NotebookNode:
@@ -163,13 +163,11 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
 def execute(path: Path, out: Path, parameters: dict, students: bool = False, cell_limit: int | None = None) -> Outcome:
     """Execute one notebook into ``out`` (written cell by cell, so a failed one can be read up to its failure)."""
     out.unlink(missing_ok=True)
-    unknown = unknown_parameters(path, parameters)
-    if unknown:
-        return Outcome(path.stem, out, 0.0, 0.0, f"its parameters cell does not define {', '.join(unknown)}")
-    notebook = nbformat.read(path, as_version=4)
     started, error = time.perf_counter(), ""
     with PeakMemory() as memory:
         try:
+            notebook = nbformat.read(path, as_version=4)
+            _refuse_unknown(path, parameters)
             done = papermill.execute_notebook(
                 without_solutions(notebook) if students else notebook, str(out), parameters,
                 kernel_name=KERNEL, cwd=str(out.parent), progress_bar=False, timeout=cell_limit,
@@ -178,12 +176,12 @@ def execute(path: Path, out: Path, parameters: dict, students: bool = False, cel
             error = unfinished(done)
         except PapermillExecutionError as failure:
             error = f"cell [{failure.exec_count}] {failure.ename}: {failure.evalue}".strip()
-        except Exception as failure:  # a kernel that died, a cell over its limit, a missing kernel: the others still run
+        except Exception as failure:  # a kernel that died, a cell over its limit, a broken file: the others still run
             error = f"{type(failure).__name__}: {failure}".strip().splitlines()[0]
     return Outcome(path.stem, out, time.perf_counter() - started, memory.peak_mb, error)
 
 
-def run(parameters: dict, only: str = "", students: bool = False, folder: Path = NOTEBOOKS, build: Path = BUILD) -> list[Outcome]:
+def run(parameters: dict, only: str = "", students: bool = False) -> list[Outcome]:
     """Execute notebooks into ``build/notebooks``, build the site, print a line for each; failures do not stop the rest.
 
     Args:
@@ -195,7 +193,7 @@ def run(parameters: dict, only: str = "", students: bool = False, folder: Path =
     from koalib.site import build_site
 
     os.environ.update(kernel_environment())
-    paths, target = find(only, folder), build / "notebooks"
+    paths, target = find(only), BUILD / "notebooks"
     target.mkdir(parents=True, exist_ok=True)
     limit = CELL_LIMIT.get(parameters.get("profile") or "quick")
     print(f"{'notebook':<32}{'seconds':>9}{'peak MB':>9}", flush=True)
@@ -205,7 +203,7 @@ def run(parameters: dict, only: str = "", students: bool = False, folder: Path =
         outcomes.append(outcome)
         print(f"{outcome.name:<32}{outcome.seconds:>9.1f}{outcome.peak_mb:>9.0f}  {'FAILED: ' + outcome.error if outcome.error else 'ok'}", flush=True)
     failed = sum(bool(outcome.error) for outcome in outcomes)
-    index = build_site(outcomes, build / "site")
+    index = build_site(outcomes, BUILD / "site")
     print(f"{len(outcomes)} notebooks in {sum(o.seconds for o in outcomes):.0f} s, {failed} failed | {index}", flush=True)
     return outcomes
 
@@ -223,15 +221,15 @@ def normalise(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def renew(only: str = "", folder: Path = NOTEBOOKS, build: Path = BUILD) -> list[Outcome]:
+def renew(only: str = "") -> list[Outcome]:
     """Execute with the notebooks' own parameters (quick, no data) and write the normalised outputs back where all went well."""
     os.environ.update(kernel_environment())
     for name in ("KOALIB_PROFILE", "KOALIB_DATA"):
         os.environ.pop(name, None)
-    target = build / "renewed"
+    target = BUILD / "renewed"
     target.mkdir(parents=True, exist_ok=True)
     outcomes = []
-    for path in find(only, folder):
+    for path in find(only):
         outcome = execute(path, target / path.name, {}, cell_limit=CELL_LIMIT["quick"])
         outcomes.append(outcome)
         if not outcome.error:

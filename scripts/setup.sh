@@ -54,8 +54,9 @@ setup() {
     if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$(fingerprint "$root")" ]; then
         echo "Installing into .venv (once; README.md says how much is downloaded) ..."
         echo installing >"$stamp"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" --editable "$root[$EXTRAS]" \
-            || fail "the installation failed; pip's lines above say why. Run the same command again once that is mended"
+        "$venv/bin/python" -m pip install -qq --disable-pip-version-check --log "$root/build/install.log" \
+            --constraint "$root/constraints.txt" --editable "$root[$EXTRAS]" \
+            || fail "the installation failed; the lines above and build/install.log say why. Run the same command again once that is mended"
         fingerprint "$root" >"$stamp.new"
         mv "$stamp.new" "$stamp"
     fi
