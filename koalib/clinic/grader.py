@@ -1,0 +1,135 @@
+"""From a film to a reading: one forward pass gives grade, calibrated probabilities and heat map."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+
+from koalib.clinic.diagnosis import SET_COVERAGE, WIDE_SET, Diagnosis, Pictures
+from koalib.clinic.heatmap import grade_and_look, scale_to_one
+from koalib.data.images import TRIM, ImageError, KneeImage, read_knee, resize
+from koalib.data.knees import find_knees
+from koalib.errors import UserError
+from koalib.model.weights import load_checkpoint
+from koalib.paths import WEIGHTS
+from koalib.study.conformal import prediction_set
+from koalib.study.losses import log_probabilities
+from koalib.study.predict import model_input
+
+Film = str | Path | bytes | IO[bytes]
+DISPLAY_PX = 640  #: longest side of the picture kept for screen, report and book
+
+
+def shipped_weights() -> Path:
+    """The grader's weights: ``KOALIB_GRADER``, else the file that comes with the project."""
+    return Path(os.environ.get("KOALIB_GRADER") or WEIGHTS / "grader.safetensors")
+
+
+class Grader:
+    """A loaded network and its decision rule; ``grade`` has no side effect and keeps nothing."""
+
+    def __init__(self, model: torch.nn.Module, metadata: dict, version: str = "") -> None:
+        self.model = model.eval()
+        self.name = metadata["model"]
+        self.version = version
+        self.size = int(metadata.get("size", 224))
+        decision = metadata.get("decision", {})
+        self.temperature = float(decision.get("temperature", 1.0))
+        self.conformal = float(decision.get("conformal", SET_COVERAGE))
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Grader:
+        """Read a checkpoint (default: ``KOALIB_GRADER``, then the one shipped).
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        path = Path(path) if path else shipped_weights()
+        if not path.is_file():
+            raise UserError(f"{path}: no grader's weights there; train some with `koalib train` and name them in KOALIB_GRADER")
+        model, metadata = load_checkpoint(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        return cls(model, metadata, f"koalib {koalib_version()} weights {digest}")
+
+    def grade(self, film: Film, name: str | None = None) -> list[Diagnosis]:
+        """Read one film; one diagnosis for each knee on it.
+
+        Args:
+            film: a path, the file's bytes, or an open binary file.
+            name: what the film is called on screen and in reports (default: the file's name).
+
+        Returns:
+            At least one diagnosis. A film that cannot be read gives one with ``ok=False``; nothing is raised for it.
+        """
+        started = time.perf_counter()
+        name = name or (Path(film).name if isinstance(film, str | Path) else "film")
+        try:
+            content = read_bytes(film)
+            image = read_knee(content, name=name)
+            crops = [crop.image for crop in find_knees(image)]
+        except UserError as error:
+            return [Diagnosis.failed(name, str(error), model=self.name, version=self.version, seconds=time.perf_counter() - started)]
+        digest = hashlib.sha256(content).hexdigest()
+        readings = self.read_knees(crops)
+        share = (time.perf_counter() - started) / len(crops)
+        return [self.describe(name, digest, knee, crop, *reading, share) for knee, (crop, reading) in enumerate(zip(crops, readings, strict=True))]
+
+    def grade_many(self, films: Iterable[Film]) -> Iterator[Diagnosis]:
+        """Read films one after the other, each forgotten before the next: a thousand need no more memory than one."""
+        for film in films:
+            yield from self.grade(film)
+
+    def read_knees(self, crops: list[KneeImage]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Calibrated probabilities (5,) and heat map (h, w) of each knee, each the mean over the film and its mirror image."""
+        films = np.stack([resize(crop.pixels, self.size) for crop in crops])
+        x = model_input(films)
+        logits, maps = grade_and_look(self.model, torch.cat([x, x.flip(-1)]))
+        log_p = log_probabilities(logits).unflatten(0, (2, -1)).mean(0)
+        probabilities = torch.softmax(log_p / self.temperature, dim=1).double().numpy()
+        seen, mirrored = maps.unflatten(0, (2, -1))
+        heat = (seen + mirrored.flip(-1)).numpy()
+        return [(p, scale_to_one(m)) for p, m in zip(probabilities, heat, strict=True)]
+
+    def describe(self, name: str, digest: str, knee: int, crop: KneeImage, p: np.ndarray, heat: np.ndarray, seconds: float) -> Diagnosis:
+        """Put a knee's numbers into the words of a diagnosis."""
+        grades = prediction_set(p, self.conformal)
+        reasons = ("wide_set",) if len(grades) > WIDE_SET else ()
+        return Diagnosis(
+            image=name, grade=int(p.argmax()), probabilities=tuple(float(v) for v in p), prediction_set=grades,
+            refer=bool(reasons), reasons=reasons, remarks=tuple(crop.remarks), side=crop.side, inverted=crop.inverted,
+            pixel_spacing_mm=crop.spacing_mm, seconds=seconds, model=self.name, version=self.version, film_sha256=digest,
+            knee=knee, pictures=Pictures(display_picture(crop.pixels), heat))
+
+
+def display_picture(pixels: np.ndarray) -> np.ndarray:
+    """The knee for the eye, uint8: squared as the network sees it, so that the heat map fits, but up to 640 px large."""
+    return resize(pixels, min(DISPLAY_PX, max(224, min(max(pixels.shape), round(TRIM * min(pixels.shape))))))
+
+
+def read_bytes(film: Film) -> bytes:
+    """The file's bytes, once, so that pixels and hash are of the same film.
+
+    Raises:
+        ImageError: there is no such file, or it cannot be read.
+    """
+    if isinstance(film, bytes):
+        return film
+    if not isinstance(film, str | Path):
+        return film.read()
+    try:
+        return Path(film).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{film}: cannot be read ({error.strerror}); check the path") from error
+
+
+def koalib_version() -> str:
+    """The installed version of this package."""
+    return version("koalib")

@@ -1,0 +1,330 @@
+"""The case book: films, readings and what the reader said of them, in one SQLite file.
+
+Every write is one transaction, on disk before it is acknowledged (WAL, ``synchronous=FULL``), together with its line
+of the audit log. Patients are known by a pseudonym; a DICOM patient number becomes one through a keyed hash whose key
+stays in the book, so films of one patient meet without the number being kept.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+
+from koalib.clinic.diagnosis import Diagnosis, JointSpace, Pictures
+from koalib.clinic.heatmap import png, unpng
+from koalib.clinic.schema import migrate
+from koalib.errors import UserError
+
+SOURCE_KEPT = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "StudyDate", "StudyTime", "Modality", "Rows", "Columns")
+ACTIONS = {"accept": "accepted", "change": "changed", "reject": "rejected"}
+
+_CASES = """
+SELECT reading.id AS id, patient.pseudonym AS patient, film.name AS film, film.sha256 AS sha256, film.knee AS knee, film.side AS side,
+       film.taken_on AS taken_on, film.row_mm AS row_mm, film.column_mm AS column_mm, film.source AS source, reading.made_at AS made_at, reading.grade AS grade,
+       p0, p1, p2, p3, p4, set_low, set_high, refer, details, model, version, seconds,
+       decision.action AS action, decision.grade AS reader_grade, decision.reason AS reason, decision.made_at AS decided_at
+FROM reading
+JOIN film ON film.id = reading.film_id
+JOIN patient ON patient.id = film.patient_id
+LEFT JOIN decision ON decision.id = (SELECT max(id) FROM decision WHERE reading_id = reading.id)
+"""
+_MINE = "reading.reader_id = (SELECT id FROM reader WHERE name = ?)"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One reading in the book with the reader's latest word on it."""
+
+    id: int
+    patient: str
+    made_at: str
+    taken_on: str | None
+    diagnosis: Diagnosis
+    action: str | None = None
+    reader_grade: int | None = None
+    reason: str = ""
+    decided_at: str | None = None
+
+    @property
+    def status(self) -> str:
+        """``open``, ``accepted``, ``changed`` or ``rejected``."""
+        return ACTIONS.get(self.action or "", "open")
+
+    @property
+    def final_grade(self) -> int | None:
+        """The reader's grade where there is one, else the grader's; None for a rejected reading."""
+        return self.reader_grade if self.action else self.diagnosis.grade
+
+    @property
+    def day(self) -> str:
+        """The day the film was taken, or read where that is not known."""
+        return self.taken_on or self.made_at[:10]
+
+
+class Book:
+    """An open case book, seen by one reader."""
+
+    def __init__(self, path: str | Path, reader: str = "reader") -> None:
+        self.path, self.reader = Path(path), reader
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Widgets call from the kernel's one thread, but not always from the one that opened the book.
+            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+                self._db.execute(f"PRAGMA {pragma}")
+            migrate(self._db)
+        except sqlite3.Error as error:
+            raise UserError(f"{path}: no case book can be opened there ({error}); name another file") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Book:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: everything inside is kept, or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # ------------------------------------------------------------ settings and patients
+
+    def setting(self, name: str) -> str:
+        """A setting of the book."""
+        return self._db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()["value"]
+
+    def keep_identity(self, keep: bool) -> None:
+        """Say whether DICOM patient number, name and birth date may be stored; no is the default."""
+        with self._writing() as db:
+            db.execute("UPDATE setting SET value = ? WHERE name = 'keep_identity'", (str(int(keep)),))
+            self._log(db, "setting", "keep_identity", {"keep": keep})
+
+    @property
+    def keeps_identity(self) -> bool:
+        """Whether patient data of DICOM files are stored."""
+        return self.setting("keep_identity") == "1"
+
+    def pseudonym(self, number: str) -> str:
+        """A name for a patient number that this book always gives it and nobody without the book can turn back."""
+        digest = hmac.new(bytes.fromhex(self.setting("key")), number.encode(), hashlib.sha256).hexdigest()
+        return f"P-{digest[:8].upper()}"
+
+    # ------------------------------------------------------------ writing
+
+    def save(self, diagnosis: Diagnosis, patient: str = "", taken_on: str | None = None) -> int:
+        """Keep a reading; it is on disk when this returns.
+
+        Args:
+            patient: pseudonym; empty makes one from the DICOM patient number, else from the film.
+            taken_on: the day of the film, ISO; empty takes the DICOM study date.
+
+        Returns:
+            The reading's number.
+        """
+        source = diagnosis.source
+        number = str(getattr(source, "PatientID", "") or "")
+        patient = patient.strip() or self.pseudonym(number or diagnosis.film_sha256)
+        taken_on = taken_on or _iso_day(str(getattr(source, "StudyDate", "") or ""))
+        with self._writing() as db:
+            patient_id = _id_of(db, "patient", "pseudonym", patient, made_at=now())
+            if self.keeps_identity and number:
+                db.execute("INSERT OR REPLACE INTO identity VALUES (?, ?, ?, ?)",
+                           (patient_id, number, str(getattr(source, "PatientName", "")), str(getattr(source, "PatientBirthDate", ""))))
+            film_id = self._film(db, patient_id, diagnosis, taken_on)
+            reading = _insert(db, "reading", film_id=film_id, reader_id=self._reader(db), made_at=now(), **_numbers(diagnosis))
+            self._log(db, "save", f"reading {reading}", {"film": diagnosis.film_sha256, "grade": diagnosis.grade, "version": diagnosis.version})
+        return reading
+
+    def decide(self, case: int, action: str, grade: int | None = None, reason: str = "") -> None:
+        """Keep the reader's word: ``accept``, ``change`` (with a grade and a reason) or ``reject`` (with a reason).
+
+        Raises:
+            UserError: no such reading of this reader, or grade or reason is missing.
+        """
+        found = self.case(case).diagnosis
+        if action not in ACTIONS:
+            raise UserError(f"decision {action!r}: choose accept, change or reject")
+        if action != "accept" and not reason.strip():
+            raise UserError("a reason is needed to change or reject a reading")
+        if action == "change" and grade not in range(5):
+            raise UserError("a changed reading needs a grade of 0 to 4")
+        grade = {"accept": found.grade, "change": grade, "reject": None}[action]
+        with self._writing() as db:
+            _insert(db, "decision", reading_id=case, reader_id=self._reader(db), made_at=now(), action=action, grade=grade, reason=reason.strip())
+            self._log(db, action, f"reading {case}", {"from": found.grade, "to": grade, "reason": reason.strip()})
+
+    def note(self, action: str, subject: str, **detail: Any) -> None:
+        """Write a line into the audit log: a report handed out, an export."""
+        with self._writing() as db:
+            self._log(db, action, subject, detail)
+
+    def _film(self, db: sqlite3.Connection, patient_id: int, d: Diagnosis, taken_on: str | None) -> int:
+        row = db.execute("SELECT id FROM film WHERE patient_id = ? AND sha256 = ? AND knee = ?", (patient_id, d.film_sha256, d.knee)).fetchone()
+        if row:
+            return row["id"]
+        row_mm, column_mm = d.pixel_spacing_mm or (None, None)
+        return _insert(db, "film", patient_id=patient_id, sha256=d.film_sha256, knee=d.knee, name=d.image, side=d.side, taken_on=taken_on,
+                       row_mm=row_mm, column_mm=column_mm, picture=png(d.pictures.film) if d.pictures else None, source=source_json(d.source))
+
+    def _reader(self, db: sqlite3.Connection) -> int:
+        return _id_of(db, "reader", "name", self.reader)
+
+    def _log(self, db: sqlite3.Connection, action: str, subject: str, detail: dict) -> None:
+        """Append to the log; each line's hash covers the one before, so that a line taken out or changed shows."""
+        last = db.execute("SELECT chain FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+        line = {"at": now(), "reader_id": self._reader(db), "action": action, "subject": subject, "detail": json.dumps(detail, ensure_ascii=False)}
+        _insert(db, "audit", **line, chain=_chain(last["chain"] if last else "", line))
+
+    # ------------------------------------------------------------ finding
+
+    def case(self, number: int) -> Case:
+        """One reading of this reader, with its pictures.
+
+        Raises:
+            UserError: this reader has no such reading.
+        """
+        row = self._db.execute(f"{_CASES} WHERE reading.id = ? AND {_MINE}", (number, self.reader)).fetchone()
+        if row is None:
+            raise UserError(f"reading {number}: not in the book of this reader")
+        blobs = self._db.execute("SELECT picture, heat FROM reading JOIN film ON film.id = film_id WHERE reading.id = ?", (number,)).fetchone()
+        pictures = None if blobs["picture"] is None else Pictures(unpng(blobs["picture"]), None if blobs["heat"] is None else unpng(blobs["heat"]).astype(np.float32) / 255)
+        return _case(row, pictures)
+
+    def cases(self, numbers: list[int]) -> list[Case]:
+        """These readings of this reader in this order, without their pictures."""
+        marks = ", ".join("?" * len(numbers))
+        rows = self._db.execute(f"{_CASES} WHERE reading.id IN ({marks}) AND {_MINE}", (*numbers, self.reader))
+        found = {row["id"]: _case(row) for row in rows}
+        return [found[number] for number in numbers if number in found]
+
+    def identity(self, patient: str) -> dict | None:
+        """DICOM patient number, name and birth date, where the book was told to keep them."""
+        row = self._db.execute("SELECT number, name, birth_date FROM identity JOIN patient ON patient.id = patient_id WHERE pseudonym = ?", (patient,)).fetchone()
+        return dict(row) if row and self.keeps_identity else None
+
+    def search(self, patient: str = "", since: str = "", until: str = "", grade: int | None = None, changed: bool = False, limit: int = 500) -> list[Case]:
+        """This reader's readings, the newest first, without their pictures.
+
+        Args:
+            patient: part of the pseudonym. since, until: days of the reading, ISO. grade: the final one.
+            changed: only those whose grade the reader changed.
+        """
+        where, values = [_MINE], [self.reader]
+        for clause, value in (("instr(lower(patient.pseudonym), lower(?))", patient.strip()), ("substr(reading.made_at, 1, 10) >= ?", since), ("substr(reading.made_at, 1, 10) <= ?", until)):
+            if value:
+                where.append(clause)
+                values.append(value)
+        if grade is not None:
+            where.append("(CASE WHEN decision.id IS NULL THEN reading.grade ELSE decision.grade END) = ?")
+            values.append(grade)
+        if changed:
+            where.append("decision.action = 'change'")
+        rows = self._db.execute(f"{_CASES} WHERE {' AND '.join(where)} ORDER BY reading.id DESC LIMIT ?", (*values, limit))
+        return [_case(row) for row in rows]
+
+    def earlier(self, case: Case) -> Case | None:
+        """The latest earlier film of the same knee of the same patient."""
+        if case.diagnosis.side is None:
+            return None
+        row = self._db.execute(
+            f"{_CASES} WHERE patient.pseudonym = ? AND film.side = ? AND film.sha256 <> ? AND {_MINE} "
+            "AND (coalesce(film.taken_on, substr(reading.made_at, 1, 10)), reading.id) < (?, ?) "
+            "ORDER BY coalesce(film.taken_on, substr(reading.made_at, 1, 10)) DESC, reading.id DESC LIMIT 1",
+            (case.patient, case.diagnosis.side, case.diagnosis.film_sha256, self.reader, case.day, case.id)).fetchone()
+        return None if row is None else _case(row)
+
+    def audit(self) -> list[dict]:
+        """The audit log, the oldest line first."""
+        return [dict(row) for row in self._db.execute("SELECT audit.*, reader.name AS reader FROM audit JOIN reader ON reader.id = reader_id ORDER BY audit.id")]
+
+    def audit_is_whole(self) -> bool:
+        """Whether every line of the log still follows from the one before."""
+        before = ""
+        for line in self.audit():
+            before = _chain(before, {key: line[key] for key in ("at", "reader_id", "action", "subject", "detail")})
+            if before != line["chain"]:
+                return False
+        return True
+
+
+def now() -> str:
+    """This moment, ISO 8601 in UTC to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _chain(before: str, line: dict) -> str:
+    return hashlib.sha256((before + json.dumps(line, sort_keys=True, ensure_ascii=False)).encode()).hexdigest()
+
+
+def source_json(source: Dataset | None) -> str | None:
+    """What a report needs to refer to the DICOM instance: its identifiers and nothing about the patient."""
+    if source is None:
+        return None
+    kept = Dataset()
+    for keyword in SOURCE_KEPT:
+        if keyword in source:
+            kept[keyword] = source[keyword]
+    return kept.to_json()
+
+
+def _iso_day(dicom: str) -> str | None:
+    return f"{dicom[:4]}-{dicom[4:6]}-{dicom[6:8]}" if len(dicom) == 8 and dicom.isdigit() else None
+
+
+def _insert(db: sqlite3.Connection, table: str, **values: Any) -> int:
+    marks = ", ".join("?" * len(values))
+    return db.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())).lastrowid
+
+
+def _id_of(db: sqlite3.Connection, table: str, column: str, value: str, **more: Any) -> int:
+    """The row's id; it is made when missing."""
+    row = db.execute(f"SELECT id FROM {table} WHERE {column} = ?", (value,)).fetchone()
+    return row["id"] if row else _insert(db, table, **{column: value}, **more)
+
+
+def _numbers(d: Diagnosis) -> dict[str, Any]:
+    """A reading's columns."""
+    if not d.ok:
+        raise UserError(f"{d.image}: was not read, so there is nothing to keep")
+    space = None if d.joint_space is None else vars(d.joint_space)
+    details = {"remarks": d.remarks, "reasons": d.reasons, "inverted": d.inverted, "joint_space": space}
+    heat = d.pictures.heat if d.pictures else None
+    return {
+        "grade": d.grade, **{f"p{i}": p for i, p in enumerate(d.probabilities)}, "set_low": d.prediction_set[0], "set_high": d.prediction_set[-1],
+        "refer": int(d.refer), "details": json.dumps(details), "heat": None if heat is None else png(np.round(heat * 255).astype(np.uint8)),
+        "model": d.model, "version": d.version, "seconds": d.seconds}
+
+
+def _case(row: sqlite3.Row, pictures: Pictures | None = None) -> Case:
+    details = json.loads(row["details"])
+    space = details["joint_space"]
+    diagnosis = Diagnosis(
+        image=row["film"], grade=row["grade"], probabilities=tuple(row[f"p{i}"] for i in range(5)),
+        prediction_set=tuple(range(row["set_low"], row["set_high"] + 1)), refer=bool(row["refer"]), reasons=tuple(details["reasons"]),
+        remarks=tuple(details["remarks"]), side=row["side"], inverted=details["inverted"],
+        pixel_spacing_mm=None if row["row_mm"] is None else (row["row_mm"], row["column_mm"]), joint_space=None if space is None else JointSpace(**space),
+        seconds=row["seconds"], model=row["model"], version=row["version"], film_sha256=row["sha256"], knee=row["knee"], pictures=pictures,
+        source=None if row["source"] is None else Dataset.from_json(row["source"]))
+    return Case(row["id"], row["patient"], row["made_at"], row["taken_on"], diagnosis, row["action"], row["reader_grade"], row["reason"] or "", row["decided_at"])
