@@ -27,8 +27,7 @@ def test_table_tells_what_is_here(monkeypatch, tmp_path):
     assert weights_here("resnet50") == "folder: resnet50.a1_in1k.safetensors"
 
 
-def test_controls_cost_what_the_modules_cost():
-    """The plain 5x5 branch computes on every pixel what the wavelet branch does on all levels together: within 1 % in all."""
+def test_gates_and_their_control_eca_add_less_than_a_hundredth_of_the_parameters():
     count = {name: sum(p.numel() for p in create("convnext_atto", **options).parameters()) for name, options in {**VARIANTS, **CONTROLS}.items()}
-    assert count["gates"] - count["baseline"] < 0.01 * count["baseline"]
-    assert count["eca"] - count["baseline"] < 0.01 * count["baseline"]
+    for name in ("gates", "eca"):
+        assert 0 < count[name] - count["baseline"] < 0.01 * count["baseline"]
