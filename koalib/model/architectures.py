@@ -38,24 +38,22 @@ ARCHITECTURES = {
     )
 }
 
-# The thesis's 2x2 of modules and the controls that say what a gain is owed to: options of `koalib.model.weights.create`.
-VARIANTS: dict[str, dict[str, str]] = {
-    "baseline": {"gct": "none", "wavelet": "none"},
-    "gates": {"gct": "dwconv", "wavelet": "none"},
-    "wavelets": {"gct": "none", "wavelet": "add"},
+# Options of `koalib.model.weights.create`: the thesis's 2x2 of modules, and the controls that say what a gain is owed to.
+TWO_BY_TWO: dict[str, dict[str, str]] = {
+    "neither": {"gct": "none", "wavelet": "none"},
+    "gct": {"gct": "dwconv", "wavelet": "none"},
+    "wavelet": {"gct": "none", "wavelet": "add"},
     "both": {"gct": "dwconv", "wavelet": "add"},
 }
 CONTROLS: dict[str, dict[str, str]] = {
-    "conv5": {"gct": "none", "wavelet": "conv5"},  # a second branch of the same kernel size, without any wavelet
-    "conv5_gates": {"gct": "dwconv", "wavelet": "conv5"},
-    "se": {"gct": "se", "wavelet": "none"},  # squeeze-and-excitation where the gates sit
-    "eca": {"gct": "eca", "wavelet": "none"},  # efficient channel attention where the gates sit
+    "replace": {"gct": "dwconv", "wavelet": "replace"},  # as published: the pretrained kernel gives way to a fresh 5x5
+    "conv5": {"gct": "dwconv", "wavelet": "conv5"},  # a second branch with the wavelet branch's kernel, without wavelets
+    "se": {"gct": "se", "wavelet": "add"},  # squeeze-and-excitation where GCT sits
+    "eca": {"gct": "eca", "wavelet": "add"},  # efficient channel attention where GCT sits
+    "gct_pwconv1": {"gct": "pwconv1", "wavelet": "add"},  # GCT elsewhere in the block
+    "gct_pwconv2": {"gct": "pwconv2", "wavelet": "add"},
 }
-PLACEMENTS: dict[str, dict[str, str]] = {
-    "gates_pwconv1": {"gct": "pwconv1", "wavelet": "none"},
-    "gates_pwconv2": {"gct": "pwconv2", "wavelet": "none"},
-    "wavelets_replace": {"gct": "none", "wavelet": "replace"},  # as published: the 7x7 gives way to a fresh 5x5
-}
+VARIANTS = {**TWO_BY_TWO, **CONTROLS}
 
 
 def weights_here(name: str) -> str:

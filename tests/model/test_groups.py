@@ -4,13 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from koalib.model.architectures import CONTROLS, PLACEMENTS, VARIANTS
+from koalib.model.architectures import VARIANTS
 from koalib.model.convwgcnet import is_new_parameter
 from koalib.model.groups import exempt, layers, parameter_groups
 from koalib.model.layers import GCT, WideBranchConv2d, WTConv2d
 from koalib.model.weights import create
 
-ALL = {**VARIANTS, **CONTROLS, **PLACEMENTS}
 DEPTHS = {"atto": (2, 2, 6, 2), "femto": (2, 2, 6, 2), "pico": (2, 2, 6, 2), "nano": (2, 2, 8, 2), "tiny": (3, 3, 9, 3)}
 
 
@@ -28,10 +27,10 @@ def must_not_decay(model):
     return names
 
 
-@pytest.mark.parametrize("variant", ALL)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("backbone", ["test_convnext", "tf_efficientnet_lite0"])
 def test_decay_by_name(backbone, variant):
-    model = create(backbone, **ALL[variant])
+    model = create(backbone, **VARIANTS[variant])
     by_name = {name: group["weight_decay"] for group in parameter_groups(model, 1e-3, 0.05, 0.8, 5.0) for name in group["names"]}
     assert by_name.keys() == dict(model.named_parameters()).keys()
     free = must_not_decay(model)

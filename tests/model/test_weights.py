@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from koalib.errors import UserError
-from koalib.model.architectures import ARCHITECTURES, CONTROLS, PLACEMENTS, VARIANTS
+from koalib.model.architectures import ARCHITECTURES, VARIANTS
 from koalib.model.checkpoints import CheckpointError, save_checkpoint
 from koalib.model.depthwise import DepthwiseConv2d
 from koalib.model.weights import create
@@ -52,8 +52,9 @@ def test_pretrained_network_starts_with_almost_flat_probabilities():
     assert (p - 0.2).abs().max() < 0.01
 
 
-@pytest.mark.parametrize("options", [VARIANTS["gates"], VARIANTS["wavelets"], VARIANTS["both"], CONTROLS["conv5"], CONTROLS["se"], CONTROLS["eca"]])
-def test_modules_keep_the_pretrained_output_until_a_scale_moves(options):
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant not in ("neither", "replace")])
+def test_modules_keep_the_pretrained_output_until_a_scale_moves(variant):
+    options = VARIANTS[variant]
     plain = create("tf_efficientnet_lite0", "imagenet", num_classes=1000).eval()
     model = create("tf_efficientnet_lite0", "imagenet", num_classes=1000, **options).eval()
     x = photograph("chelsea")[:, :1]
@@ -67,9 +68,9 @@ def test_modules_keep_the_pretrained_output_until_a_scale_moves(options):
             assert (model(x) - before).abs().max() > 1e-2 * before.abs().max()
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, *CONTROLS, *PLACEMENTS])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_runs_and_says_how_to_build_it(variant):
-    options = {**VARIANTS, **CONTROLS, **PLACEMENTS}[variant]
+    options = VARIANTS[variant]
     model = create(SMALL, **options)
     assert model(torch.randn(2, 1, 64, 64)).shape == (2, 5)
     assert model.recipe == {"model": SMALL, "options": options, "num_classes": 5, "in_chans": 1}
@@ -117,13 +118,13 @@ def test_warm_start_with_other_classes_draws_a_small_head(tmp_path):
 
 
 def test_warm_start_that_does_not_fit(tmp_path):
-    path = str(save_checkpoint(create(SMALL, **VARIANTS["gates"]), tmp_path / "a.safetensors"))
+    path = str(save_checkpoint(create(SMALL, **VARIANTS["gct"]), tmp_path / "a.safetensors"))
     with pytest.raises(CheckpointError, match="was trained with"):
-        create(SMALL, path, **VARIANTS["wavelets"])
+        create(SMALL, path, **VARIANTS["wavelet"])
     with pytest.raises(CheckpointError, match="holds test_convnext"):
         create("test_efficientnet", path)
     with pytest.raises(CheckpointError, match="holds test_convnext"):
-        create(SMALL, path, in_chans=3, **VARIANTS["gates"])
+        create(SMALL, path, in_chans=3, **VARIANTS["gct"])
 
 
 def test_mistakes_are_named():
