@@ -94,8 +94,11 @@ class Experiment:
 
     @property
     def run_name(self) -> str:
-        """``dataset-model-variant-fold-seed-hash8``, the name of the ledger's folder."""
-        text = json.dumps(self.as_dict(), sort_keys=True)
+        """``dataset-model-variant-fold-seed-hash8``, the name of the ledger's folder.
+
+        Settings at their default are left out of the hash, so that a new setting renames no run of the past.
+        """
+        text = json.dumps({f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         fold = "official" if self.fold is None else f"fold{self.fold}"
         parts = (self.dataset, self.model, self.variant, fold, f"seed{self.seed}", digest)

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from koalib.errors import UserError
+from koalib.model import sources
 from koalib.paths import cache_dir, results_dir
 from koalib.study import ledger
 from koalib.study.experiment import Experiment
@@ -124,5 +125,4 @@ def _start_file(study: str, experiment: Experiment) -> Path | None:
 
 
 def _weights_here(experiment: Experiment) -> bool:
-    from koalib.model import sources
     return sources.find(sources.tagged(experiment.model)) is not None

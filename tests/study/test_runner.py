@@ -1,0 +1,80 @@
+"""Studies run, skip, resume, share and fail without losing a row."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from koalib.errors import UserError
+from koalib.study import ledger, runner
+from koalib.study.experiment import Experiment
+from koalib.study.experiments import STUDIES, Arm, Study
+from koalib.study.summary import chosen_runs, study_table
+
+TINY = Experiment("phantom", "convwgcnet_atto", patients=60, size=32, epochs=1, batch=16, lr=1e-3, precision="fp32")
+START = TINY.but(variant="start")
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(runner, "work_folder", lambda study, name: tmp_path / "runs" / study / name)
+    monkeypatch.setattr("os.nice", lambda by: 0)
+    small = Study("small", "for the tests", (
+        Arm(TINY.but(variant="a"), seeds=(0, 1)),
+        Arm(TINY.but(variant="searched"), rates=(1e-4, 1e-3)),
+        Arm(TINY.but(variant="after"), after=START),
+        Arm(TINY.but(model="resnet50", pretrained="imagenet", variant="elsewhere"), needs="ImageNet weights"),
+    ), first=(START,))
+    monkeypatch.setitem(STUDIES, "small", small)
+    monkeypatch.setattr(runner.sources, "find", lambda name: None)
+    return small
+
+
+def test_a_study_runs_to_its_end_and_then_does_nothing(study: Study, capsys: pytest.CaptureFixture) -> None:
+    assert runner.run_study("small") == []
+    assert runner.progress(study) == (6, 7, 1)
+    before = {run["name"]: run["finished_at"] for run in ledger.read_runs("small")}
+    runner.run_study("small")
+    assert before == {run["name"]: run["finished_at"] for run in ledger.read_runs("small")}
+    assert "6 of 7 runs recorded, 1 need weights" in capsys.readouterr().out
+    started = [run for run in ledger.read_runs("small") if run["experiment"]["variant"] == "after"]
+    assert started[0]["pretrained_source"] == f"run:{START.run_name}"
+    table = study_table("small")
+    assert len(chosen_runs("small")) == 4 and set(table.arm) == {f"convwgcnet_atto/{v}" for v in ("a", "searched", "after")}
+    assert (table.qwk_low <= table.qwk).all() and (table.qwk <= table.qwk_high).all()
+
+
+def test_minutes_stop_it_and_the_next_call_goes_on(study: Study) -> None:
+    runner.run_study("small", minutes=1e-6)
+    assert ledger.read_runs("small") == []
+    runner.run_study("small")
+    assert len(ledger.read_runs("small")) == 6
+
+
+def test_a_run_is_done_once_by_two_processes(study: Study) -> None:
+    context = multiprocessing.get_context("fork")
+    from filelock import FileLock
+    folder = runner.work_folder("small", START.run_name)
+    folder.mkdir(parents=True)
+    ready, leave = context.Event(), context.Event()
+
+    def hold() -> None:
+        with FileLock(folder / "lock"):
+            ready.set()
+            leave.wait(30)
+
+    other = context.Process(target=hold)
+    other.start()
+    ready.wait(10)
+    assert runner.run_one("small", START) == "taken"
+    other.kill()  # a dead process keeps no lock
+    other.join()
+    assert runner.run_one("small", START) == "done"
+
+
+def test_unknown_study_and_engine(study: Study) -> None:
+    with pytest.raises(UserError, match="no such study"):
+        runner.run_study("nothing")
+    with pytest.raises(UserError, match="choose local or ray"):
+        runner.run_study("small", engine="slurm")
