@@ -35,7 +35,7 @@ PY
 
 # A stamp file in .venv says "installing" until all is there, then the fingerprint: an interrupted set-up starts anew.
 setup() {
-    local root=$1 venv=$1/.venv stamp=$1/.venv/koalib-stamp python
+    local root=$1 venv=$1/.venv stamp=$1/.venv/koalib-stamp python quiet
     mkdir -p "$root/build"
     exec 9>"$root/build/setup.lock"
     if command -v flock >/dev/null; then flock 9; fi
@@ -54,7 +54,8 @@ setup() {
     if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$(fingerprint "$root")" ]; then
         echo "Installing into .venv (once; README.md says how much is downloaded) ..."
         echo installing >"$stamp"
-        "$venv/bin/python" -m pip install -qq --disable-pip-version-check --log "$root/build/install.log" \
+        [ -t 1 ] || quiet="-qq --progress-bar=off"
+        "$venv/bin/python" -m pip install ${quiet:-} --disable-pip-version-check --log "$root/build/install.log" \
             --constraint "$root/constraints.txt" --editable "$root[$EXTRAS]" \
             || fail "the installation failed; the lines above and build/install.log say why. Run the same command again once that is mended"
         fingerprint "$root" >"$stamp.new"
