@@ -23,7 +23,7 @@ def phantom_films(patients: int, seed: int) -> tuple[pd.DataFrame, str, np.ndarr
     The fingerprint is of the generator's source, the number of patients and the seed, so an old cache is never
     taken for new films.
     """
-    source = Path(__file__).with_name("phantom.py").read_bytes()
+    source = b"".join(file.read_bytes() for file in sorted(Path(__file__).with_name("phantom").glob("*.py")))
     fingerprint = hashlib.sha256(source + f"{patients} {seed}".encode()).hexdigest()[:16]
     file = cache_dir() / "manifests" / f"phantom-{fingerprint}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
