@@ -5,11 +5,12 @@ The target is 95 % of the worse arm's best validation QWK, so that both arms can
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import CensoredData, ecdf, logrank, t
+from scipy.stats import CensoredData, ecdf, logrank, ttest_1samp
 
 from koalib.errors import UserError
 
@@ -38,6 +39,7 @@ class Speedup:
     high: float
     pairs: int
     at_least: bool
+    p: float  #: two-sided, of a ratio of 1, from the same Student's t
 
 
 def best(curve: Curve) -> float:
@@ -78,12 +80,12 @@ def speedup(slow: Sequence[Curve], fast: Sequence[Curve], axis: str = "epoch", s
     goal = target(slow, fast, share)
     arrivals = [(arrival(s, goal, axis), arrival(f, goal, axis)) for s, f in zip(slow, fast, strict=True)]
     if not all(f.reached for _, f in arrivals):
-        return Speedup(float("nan"), float("nan"), float("nan"), len(slow), False)
+        return Speedup(math.nan, math.nan, math.nan, len(slow), False, math.nan)
     ratios = np.log([s.time / f.time for s, f in arrivals])
-    half = t.ppf(0.975, len(ratios) - 1) * ratios.std(ddof=1) / np.sqrt(len(ratios))
+    test = ttest_1samp(ratios, 0)
+    low, high = np.exp(test.confidence_interval(0.95))
     censored = not all(s.reached for s, _ in arrivals)
-    high = np.inf if censored else np.exp(ratios.mean() + half)
-    return Speedup(float(np.exp(ratios.mean())), float(np.exp(ratios.mean() - half)), float(high), len(slow), censored)
+    return Speedup(float(np.exp(ratios.mean())), float(low), math.inf if censored else float(high), len(slow), censored, float(test.pvalue))
 
 
 def _censored(arrivals: Sequence[Arrival]) -> CensoredData:

@@ -94,6 +94,18 @@ def paired_difference(grade: np.ndarray, a: np.ndarray, b: np.ndarray, groups: n
     return contrast(grade, [a, b], [1, -1], groups, **options)
 
 
+def a_against_a(grade: np.ndarray, arm: np.ndarray, groups: np.ndarray, **options: object) -> dict[str, Difference]:
+    """One arm against itself, half of its seeds (S, N, 5) against the other half: what seeds alone do to a difference.
+
+    Raises:
+        UserError: the arm has a single seed.
+    """
+    half = len(arm) // 2
+    if not half:
+        raise UserError("an arm is compared with itself over its seeds: at least two are needed")
+    return contrast(grade, [arm[:half], arm[half : 2 * half]], [1, -1], groups, paired_seeds=False, **options)
+
+
 def interaction(
     grade: np.ndarray, neither: np.ndarray, first: np.ndarray, second: np.ndarray, both: np.ndarray,
     groups: np.ndarray, **options: object,

@@ -17,6 +17,8 @@ REVERSED = "the opposite is seen"
 EXCEEDS = "exceeds the claim"
 NOT_TESTED = "not tested here"
 
+PRIMARY = ("C2", "C3", "C5", "C6")  #: the family that Holm's correction is made over
+ALPHA = 0.05
 GATE_MOVED = 0.01  #: mean |gamma| from which a gate counts as moved: its factor 1 + tanh(gamma n) is then about 1 % from 1
 BRANCH_MOVED = 0.01  #: energy of the wavelet branch over that of the base, from which the branch counts as moved: a tenth in amplitude
 
@@ -78,12 +80,21 @@ def verdict(low: float, high: float, claimed: float | tuple[float, float] | None
     return FAILS if high < least else INCONCLUSIVE
 
 
-def claim_verdict(claim: str, low: float, high: float, not_tested: str = "") -> str:
-    """Verdict of a claim by its id; ``not_tested`` is the reason why no interval may speak (weights, a module that did not move)."""
+def claim_verdict(claim: str, low: float, high: float, not_tested: str = "", adjusted_p: float | None = None) -> str:
+    """Verdict of a claim by its id.
+
+    Args:
+        low, high: 95 % interval of its primary contrast.
+        not_tested: the reason why no interval may speak (weights, a module that did not move); it overrules all else.
+        adjusted_p: Holm's p-value of the four primary contrasts, where the claim is one of them (C2, C3, C5, C6):
+            what lies above the null counts only while it is below 0.05, and is else inconclusive.
+    """
     if not_tested:
         return f"{NOT_TESTED}: {not_tested}"
     known = CLAIMS[claim]
-    return verdict(low, high, known.claimed, known.null)
+    words = verdict(low, high, known.claimed, known.null)
+    lost = adjusted_p is not None and not adjusted_p < ALPHA and words in (HOLDS, SMALLER, EXCEEDS)
+    return INCONCLUSIVE if lost else words
 
 
 def modules_moved(gate: float | None = None, branch: float | None = None) -> str:

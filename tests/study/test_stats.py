@@ -63,6 +63,15 @@ def test_paired_seeds_take_out_what_they_share(study):
     assert paired.value == loose.value and paired.high - paired.low < loose.high - loose.low
 
 
+def test_an_arm_against_itself_over_its_seeds(study):
+    grade, patient, a, b = study
+    found = stats.a_against_a(grade, np.concatenate([a, b[:1]]), patient, n=500)
+    assert found["qwk"].low < 0 and found["qwk"].seeds == 2
+    assert stats.a_against_a(grade, np.stack([a[0], b[0]]), patient, n=500)["qwk"].low > 0  # two arms in disguise are seen
+    with pytest.raises(UserError, match="at least two"):
+        stats.a_against_a(grade, a[:1], patient)
+
+
 def test_interaction_is_what_both_gain_beyond_the_sum(study):
     grade, patient, a, b = study
     found = stats.interaction(grade, b[0], b[1], a[0], a[1], patient, n=200)["accuracy"]
