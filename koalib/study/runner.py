@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from koalib.errors import UserError
 from koalib.model import sources
+from koalib.model.weights import resolve
 from koalib.paths import cache_dir, results_dir
 from koalib.study import ledger
 from koalib.study.experiment import Experiment
@@ -125,4 +126,5 @@ def _start_file(study: str, experiment: Experiment) -> Path | None:
 
 
 def _weights_here(experiment: Experiment) -> bool:
-    return sources.find(sources.tagged(experiment.model)) is not None
+    backbone, _ = resolve(experiment.model, {})
+    return sources.find(sources.tagged(backbone)) is not None

@@ -1,0 +1,103 @@
+"""Tables of results as Markdown, computed from the ledger; the README's part between its two marks is one of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from koalib.errors import UserError
+from koalib.paths import ROOT, atomic_write
+from koalib.study import ledger
+from koalib.study.claims import Answer, answers
+from koalib.study.comparisons import arm_runs, stack
+from koalib.study.experiments import STUDIES, find_study
+from koalib.study.metrics import summary
+from koalib.study.runner import recorded
+from koalib.study.style import signed
+from koalib.study.verdicts import CLAIMS
+
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+HEADLINE = "tf_efficientnet_lite0/official"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def amount(answer: Answer) -> str:
+    """An answer's value with its 95 % interval in its unit, or a dash while nothing is recorded."""
+    if math.isnan(answer.value):
+        return "-"
+    if answer.unit == "times":
+        high = "no upper bound" if math.isinf(answer.high) else f"{answer.high:.1f}"
+        return f"{answer.value:.1f} times ({answer.low:.1f} to {high})"
+    if answer.unit == "percent":
+        return f"{100 * answer.value:.1f} % ({100 * answer.low:.1f} to {100 * answer.high:.1f})"
+    return f"{signed(100 * answer.value)} points ({signed(100 * answer.low)} to {signed(100 * answer.high)})"
+
+
+def claims_markdown(found: Sequence[Answer] | None = None) -> str:
+    """One row a claim: the thesis's figure, ours with its interval, what was measured on which films, runs, verdict."""
+    rows = []
+    for a in answers() if found is None else found:
+        measured = "; ".join(text for text in (a.measured, a.note, a.films) if text)
+        runs = f"{a.runs} of {a.planned}" if a.planned else "-"
+        rows.append((a.claim, CLAIMS[a.claim].text, CLAIMS[a.claim].thesis, amount(a), measured, runs, f"**{a.verdict}**"))
+    return markdown(("", "Claim", "Thesis", "Ours (95 % interval)", "What was measured", "Runs", "Verdict"), rows)
+
+
+def studies_markdown() -> str:
+    """One row a study: runs recorded of runs planned, and what has not been run for want of weights."""
+    rows = []
+    for name, study in STUDIES.items():
+        waiting = [arm for arm in study.arms if arm.needs and arm.name not in arm_runs(name)]
+        missing = f"{sum(arm.planned for arm in waiting)}: {', '.join(sorted({arm.needs for arm in waiting}))}" if waiting else "-"
+        rows.append((name, study.title, f"{runs_recorded(name)} of {study.planned}", missing))
+    return markdown(("Study", "Question", "Runs recorded", "Not run"), rows)
+
+
+def runs_recorded(study: str) -> int:
+    """Planned runs of a study that the ledger holds."""
+    return sum(ledger.has_run(study, e.run_name) for _, e in find_study(study).runs(recorded(study)))
+
+
+def headline_markdown() -> str:
+    """Scores of the single grader on chen2018: validation films while the test is sealed, test films after."""
+    found = stack("headline", [HEADLINE])
+    if found is None:
+        return f"The study `headline` has no recorded run yet (planned: {find_study('headline').planned})."
+    scores = summary(found.grade, found.probabilities[HEADLINE][0], found.group)
+    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa", "mae": "mean absolute error", "auc_kl2": "AUC for KL >= 2", "ece": "expected calibration error"}
+    rows = [(label, f"{scores[key]['value']:.3f} ({scores[key]['low']:.3f} to {scores[key]['high']:.3f})") for key, label in names.items()]
+    opened = ledger.unsealed("headline")
+    state = f"opened {opened['unsealed_at'][:10]}" if opened else "sealed"
+    return f"One model on {len(found.grade)} {found.films_of} films of chen2018 (the test split is {state}):\n\n" + markdown(("Score", "Value (95 % interval, patients resampled)"), rows)
+
+
+def results_block() -> str:
+    """What stands between the README's marks."""
+    parts = ("Computed from `data/results` by `koalib study figures`; nothing here is typed in.", claims_markdown(), studies_markdown(), headline_markdown())
+    return "\n\n".join(parts)
+
+
+def recorded_block(text: str) -> str:
+    """The part of a README between the marks.
+
+    Raises:
+        UserError: the marks are missing.
+    """
+    if BEGIN not in text or END not in text:
+        raise UserError(f"README.md: the marks {BEGIN} and {END} are missing; put them where the results belong")
+    return text.split(BEGIN, 1)[1].split(END, 1)[0].strip()
+
+
+def renew_readme(file: Path = README) -> Path:
+    """Write the results between the README's marks."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    recorded_block(text)
+    before, after = text.split(BEGIN, 1)[0], text.split(END, 1)[1]
+    return atomic_write(file, f"{before}{BEGIN}\n{results_block()}\n{END}{after}")

@@ -1,0 +1,72 @@
+"""The README and the figures say what the ledger says."""
+
+import pytest
+from fake_ledger import fill
+
+from koalib.errors import UserError
+from koalib.study import figures
+from koalib.study.claims import Answer
+from koalib.study.tables import BEGIN, END, README, amount, markdown, recorded_block, renew_readme, results_block, studies_markdown
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.delenv("KOALIB_WEIGHTS", raising=False)
+    return tmp_path
+
+
+def test_readme_says_what_the_ledger_says():
+    assert recorded_block(README.read_text(encoding="utf-8")) == results_block(), "renew it with: koalib study figures"
+
+
+def test_figures_are_those_of_the_ledger():
+    assert all((figures.FIGURES / f"{name}.png").is_file() == (make() is not None) for name, make in figures.FIGURE_MAKERS.items())
+
+
+def test_readme_is_renewed_between_its_marks_only(empty):
+    file = empty / "README.md"
+    file.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nend\n")
+    renew_readme(file)
+    text = file.read_text()
+    assert text.startswith("# Title\n") and text.endswith("\nend\n") and "old" not in text
+    assert recorded_block(text) == results_block()
+
+
+def test_readme_without_marks_is_left_alone(empty):
+    file = empty / "README.md"
+    file.write_text("# Title\n")
+    with pytest.raises(UserError, match="README.md: the marks"):
+        renew_readme(file)
+    assert file.read_text() == "# Title\n"
+
+
+def test_studies_say_what_was_not_run_and_why(empty):
+    fill("loss")
+    text = studies_markdown()
+    assert "| 15 of 15 | - |" in text
+    assert "ImageNet weights, not on this machine" in text
+
+
+def test_figures_follow_a_partly_filled_ledger(empty):
+    (empty / "README.md").write_text(f"{BEGIN}\n{END}\n")
+    (empty / "figures").mkdir()
+    (empty / "figures" / "loss.png").write_bytes(b"of an earlier ledger")
+    fill("ablation", only=("start", "both", "neither"))
+    written = [file.name for file in figures.renew(empty / "figures", empty / "README.md")]
+    assert written == ["ablation_arms.png", "README.md"]
+    assert sorted(f.name for f in (empty / "figures").iterdir()) == ["ablation_arms.png"]
+
+
+@pytest.mark.parametrize(("answer", "text"), [
+    (Answer("C5", "", ""), "-"),
+    (Answer("C5", "", "", 0.011, -0.002, 0.0264), "+1.1 points (\N{MINUS SIGN}0.2 to +2.6)"),
+    (Answer("C1", "", "", 0.801, 0.78, 0.82, unit="percent"), "80.1 % (78.0 to 82.0)"),
+    (Answer("C2", "", "", 2.31, 1.84, float("inf"), unit="times"), "2.3 times (1.8 to no upper bound)"),
+])
+def test_amount(answer, text):
+    assert amount(answer) == text
+
+
+def test_bars_in_cells_are_escaped():
+    assert markdown(("a",), [("x|y",)]).splitlines()[-1] == r"| x\|y |"
