@@ -55,9 +55,9 @@ setup() {
         echo "Installing into .venv (once; README.md says how much is downloaded) ..."
         echo installing >"$stamp"
         [ -t 1 ] || quiet="-qq --progress-bar=off"
-        "$venv/bin/python" -m pip install ${quiet:-} --disable-pip-version-check --log "$root/build/install.log" \
+        "$venv/bin/python" -m pip install ${quiet:-} --disable-pip-version-check \
             --constraint "$root/constraints.txt" --editable "$root[$EXTRAS]" \
-            || fail "the installation failed; the lines above and build/install.log say why. Run the same command again once that is mended"
+            || fail "the installation failed, the lines above say why; run the same command again once that is mended"
         fingerprint "$root" >"$stamp.new"
         mv "$stamp.new" "$stamp"
     fi
