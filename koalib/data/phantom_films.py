@@ -38,7 +38,7 @@ def phantom_films(patients: int, seed: int) -> tuple[pd.DataFrame, str, np.ndarr
 
 
 def _make(patients: int, seed: int, fingerprint: str, file: Path) -> None:
-    from koalib.data.phantom import make_phantoms
+    from koalib.data.phantom import make_phantoms  # compiles its kernel, which an open cache need not wait for
 
     phantoms = make_phantoms(patients, size=PHANTOM_SIZE, seed=seed)
     table = phantoms.table

@@ -10,33 +10,48 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 SIZE = 48
-SIGMA = 6.0
 FLOOR = 0.001
-UNSURE = 0.1
+"""Spread of flat, empty film, in parts of the full range; keeps noise there from being blown up."""
+UNSURE = 0.05
 
 
 @functools.cache
-def knee_template() -> np.ndarray:
-    """float32 (48, 48), unit norm: mean of the locally normalised training films of chen2018, made symmetric."""
+def template(name: str) -> np.ndarray:
+    """A mean of locally normalised training films of chen2018, float32, unit norm, made symmetric.
+
+    ``knee`` (48, 48) is the whole frame, ``joint`` (28, 52) the band around the joint line of the frame at 64 px;
+    ``koalib.data.templates`` makes both.
+    """
     with np.load(Path(__file__).with_name("knee_template.npz"), allow_pickle=False) as file:
-        return file["knee"].astype(np.float32)
+        return file[name].astype(np.float32)
 
 
-def local_contrast(pixels: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
+def local_contrast(pixels: np.ndarray, sigma: float, floor: float = FLOOR) -> np.ndarray:
     """Every pixel less its neighbourhood's mean, over the neighbourhood's spread: exposure and shading cancel.
 
     Turning a film's polarity turns the sign of the result and changes nothing else.
     """
     detail = pixels - gaussian_filter(pixels, sigma)
-    return detail / (np.sqrt(gaussian_filter(detail * detail, sigma)) + FLOOR)
+    return detail / (np.sqrt(gaussian_filter(detail * detail, sigma)) + floor)
+
+
+def resampled(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """float32 (height, width): means over areas when shrinking, linear between pixels when growing."""
+    shrinks = height < pixels.shape[0]
+    return np.asarray(Image.fromarray(pixels.astype(np.float32)).resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
+
+
+def likeness(pixels: np.ndarray) -> float:
+    """Correlation, -1..1, of the film's local contrast with the mean knee's; negative when bone is dark."""
+    contrast = local_contrast(resampled(pixels, SIZE, SIZE), SIZE / 8)
+    return float((contrast * template("knee")).sum() / max(np.linalg.norm(contrast), 1e-12))
 
 
 def is_inverted(pixels: np.ndarray) -> tuple[bool | None, float]:
     """Whether bone is dark, with a score in -1..1 that is above 0 for bright bone; None when nothing can be told.
 
-    The score is the correlation of the film's local contrast with the mean knee of the training films.
+    The score is ``likeness`` of the whole film, squashed to a square whatever its shape: that holds for single knees,
+    for wide films of both and for the crops of chen2018 alike (benchmarks/polarity.py has the figures).
     """
-    small = np.asarray(Image.fromarray(pixels.astype(np.float32)).resize((SIZE, SIZE), Image.Resampling.BOX))
-    contrast = local_contrast(small)
-    score = float((contrast * knee_template()).sum() / max(np.linalg.norm(contrast), 1e-12))
-    return (score < 0) if abs(score) > UNSURE else None, score
+    score = likeness(pixels)
+    return (score < 0 if abs(score) > UNSURE else None), score
