@@ -83,6 +83,8 @@ def train(
         record = train_run(experiment, folder, data=data or None, resume=resume, report=print_epoch)
     except (TrainingFailed, OutOfTime) as error:
         fail(str(error))
+    if not record:
+        return
     if json_:
         print_json(record)
         return
@@ -176,6 +178,44 @@ def study_figures() -> None:
 
 
 # ---------------------------------------------------------------- clinic
+
+
+@app.command()
+def grade(
+    images: Annotated[list[Path], typer.Argument(help="Films: PNG, JPEG, TIFF or DICOM.", metavar="IMAGE...")],
+    as_json: Json = False,
+    heatmap: Annotated[Path | None, typer.Option(help="Write the film with its heat map here, .png.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report here: .html, .pdf, .json, or .dcm for a DICOM Structured Report.")] = None,
+    records: Annotated[Path | None, typer.Option(help="Keep the readings in this case book, .sqlite.")] = None,
+    language: Annotated[str, typer.Option(envvar="KOALIB_LANGUAGE", help="en or zh.")] = "en",
+) -> None:
+    """Grade films: one reading a knee, with calibrated probabilities and a heat map."""
+    from koalib.clinic import batch
+    from koalib.clinic.grader import Grader
+
+    found = batch.grade_films(Grader.load(), images, heatmap, report, records, language)
+    if as_json:
+        readings = [diagnosis.as_dict() for diagnosis in found]
+        print_json(readings)
+        fine = all(reading["ok"] for reading in readings)
+    else:
+        fine = batch.print_lines(found, language)
+    if not fine:
+        raise typer.Exit(1)
+
+
+@app.command("app")
+def reading_room(
+    port: Annotated[int, typer.Option(help="Port of the page.")] = 8866,
+    ip: Annotated[str, typer.Option(help="Address to listen on; another than loopback only behind a login.")] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Open the reading room in the browser."""
+    from koalib.clinic.grader import Grader
+    from koalib.clinic.serve import serve
+
+    Grader.load()  # a missing grader is said here, not in the page
+    serve(port, ip, browser)
 
 
 # ---------------------------------------------------------------- notebooks

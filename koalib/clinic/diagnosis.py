@@ -80,9 +80,9 @@ class Diagnosis:
         """Whether radiographic osteoarthritis is the likelier reading."""
         return None if self.oa_probability is None else self.oa_probability >= 0.5
 
-    def without_source(self) -> Diagnosis:
-        """The same reading with no trace of the DICOM file's other attributes."""
-        return replace(self, source=None)
+    def without_pictures(self) -> Diagnosis:
+        """The numbers alone, so that a long list of readings stays small."""
+        return replace(self, pictures=None, source=None)
 
     def as_dict(self) -> dict:
         """One object of ``koalib grade --json``."""

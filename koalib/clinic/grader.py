@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -11,12 +12,18 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import pydicom
 import torch
 
+from koalib.clinic import novelty
 from koalib.clinic.diagnosis import SET_COVERAGE, WIDE_SET, Diagnosis, Pictures
 from koalib.clinic.heatmap import grade_and_look, scale_to_one
+from koalib.clinic.joint_space import measure
+from koalib.clinic.quality import remarks
+from koalib.clinic.texts import text
 from koalib.data.images import TRIM, ImageError, KneeImage, read_knee, resize
-from koalib.data.knees import find_knees
+from koalib.data.knees import KneeCrop, find_knees
+from koalib.data.rasters import looks_like_dicom
 from koalib.errors import UserError
 from koalib.model.weights import load_checkpoint
 from koalib.paths import WEIGHTS
@@ -38,6 +45,7 @@ class Grader:
 
     def __init__(self, model: torch.nn.Module, metadata: dict, version: str = "") -> None:
         self.model = model.eval()
+        self.novelty = novelty.shipped()
         self.name = metadata["model"]
         self.version = version
         self.size = int(metadata.get("size", 224))
@@ -74,13 +82,18 @@ class Grader:
         try:
             content = read_bytes(film)
             image = read_knee(content, name=name)
-            crops = [crop.image for crop in find_knees(image)]
+            knees = find_knees(image)
         except UserError as error:
-            return [Diagnosis.failed(name, str(error), model=self.name, version=self.version, seconds=time.perf_counter() - started)]
-        digest = hashlib.sha256(content).hexdigest()
-        readings = self.read_knees(crops)
-        share = (time.perf_counter() - started) / len(crops)
-        return [self.describe(name, digest, knee, crop, *reading, share) for knee, (crop, reading) in enumerate(zip(crops, readings, strict=True))]
+            return [self._failed(name, str(error), started)]
+        strangeness = self.novelty.score(np.stack([resize(knee.image.pixels, novelty.SIZE) for knee in knees]))
+        if strangeness.min() > self.novelty.reject:
+            return [self._failed(name, text("not_a_knee", name=name), started)]
+        unusual = strangeness > self.novelty.unusual
+        common = {"image": name, "film_sha256": hashlib.sha256(content).hexdigest(), "source": header(content, name), "model": self.name, "version": self.version}
+        readings = self.read_knees([knee.image for knee in knees])
+        common["seconds"] = (time.perf_counter() - started) / len(knees)
+        return [self._describe(knee, *reading, bool(strange), knee=number, remarks=remarks(image, knee, len(knees)), **common)
+                for number, (knee, reading, strange) in enumerate(zip(knees, readings, unusual, strict=True))]
 
     def grade_many(self, films: Iterable[Film]) -> Iterator[Diagnosis]:
         """Read films one after the other, each forgotten before the next: a thousand need no more memory than one."""
@@ -98,15 +111,17 @@ class Grader:
         heat = (seen + mirrored.flip(-1)).numpy()
         return [(p, scale_to_one(m)) for p, m in zip(probabilities, heat, strict=True)]
 
-    def describe(self, name: str, digest: str, knee: int, crop: KneeImage, p: np.ndarray, heat: np.ndarray, seconds: float) -> Diagnosis:
+    def _describe(self, crop: KneeCrop, p: np.ndarray, heat: np.ndarray, unusual: bool, **common: object) -> Diagnosis:
         """Put a knee's numbers into the words of a diagnosis."""
-        grades = prediction_set(p, self.conformal)
-        reasons = ("wide_set",) if len(grades) > WIDE_SET else ()
+        grades, image = prediction_set(p, self.conformal), crop.image
+        reasons = tuple(reason for reason, true in (("wide_set", len(grades) > WIDE_SET), ("unusual", unusual)) if true)
         return Diagnosis(
-            image=name, grade=int(p.argmax()), probabilities=tuple(float(v) for v in p), prediction_set=grades,
-            refer=bool(reasons), reasons=reasons, remarks=tuple(crop.remarks), side=crop.side, inverted=crop.inverted,
-            pixel_spacing_mm=crop.spacing_mm, seconds=seconds, model=self.name, version=self.version, film_sha256=digest,
-            knee=knee, pictures=Pictures(display_picture(crop.pixels), heat))
+            grade=int(p.argmax()), probabilities=tuple(float(v) for v in p), prediction_set=grades, refer=bool(reasons), reasons=reasons,
+            side=crop.side or image.side, inverted=image.inverted, pixel_spacing_mm=image.spacing_mm, joint_space=measure(image),
+            pictures=Pictures(display_picture(image.pixels), heat), **common)
+
+    def _failed(self, name: str, error: str, started: float) -> Diagnosis:
+        return Diagnosis.failed(name, error, model=self.name, version=self.version, seconds=time.perf_counter() - started)
 
 
 def display_picture(pixels: np.ndarray) -> np.ndarray:
@@ -128,6 +143,11 @@ def read_bytes(film: Film) -> bytes:
         return Path(film).read_bytes()
     except OSError as error:
         raise ImageError(f"{film}: cannot be read ({error.strerror}); check the path") from error
+
+
+def header(content: bytes, name: str) -> pydicom.Dataset | None:
+    """The DICOM attributes without the pixels; None for another kind of file."""
+    return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True) if looks_like_dicom(content, name) else None
 
 
 def koalib_version() -> str:

@@ -109,7 +109,7 @@ def facts(case: Case, earlier: Case | None, language: str) -> list[tuple[str, st
     d = case.diagnosis
     space, footnote = joint_space_words(d.joint_space, language)
     rows = [
-        ("oa", f"{text('yes' if d.oa else 'no', language)}, {percent(d.oa_probability)}", ""),
+        ("oa_short", f"{text('yes' if d.oa else 'no', language)}, {percent(d.oa_probability)}", ""),
         ("side", side_words(d, language), ""),
         ("joint_space", space, footnote),
         ("remarks", quality_words(d, language), ""),

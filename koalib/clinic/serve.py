@@ -7,7 +7,9 @@ from pathlib import Path
 
 from traitlets.config import Config
 
-NOTEBOOK = Path(__file__).parent / "page" / "reading_room.ipynb"
+PAGE = Path(__file__).parent / "page"
+NOTEBOOK = PAGE / "reading_room.ipynb"
+TEMPLATES = PAGE / "jupyter"  #: searched as one of Jupyter's data folders
 
 
 def configuration(port: int, ip: str, browser: bool) -> Config:
@@ -17,7 +19,7 @@ def configuration(port: int, ip: str, browser: bool) -> Config:
     config.VoilaConfiguration.strip_sources = True
     config.VoilaConfiguration.file_allowlist = []  # nothing beside the page is handed out
     config.VoilaConfiguration.show_tracebacks = False
-    config.VoilaConfiguration.theme = "light"
+    config.VoilaConfiguration.theme, config.VoilaConfiguration.template = "light", "reading_room"
     config.VoilaConfiguration.allow_template_override = config.VoilaConfiguration.allow_theme_override = "NO"
     # A closed page's kernel goes with its memory; an open one that sleeps for an hour, too.
     config.MultiKernelManager.cull_idle_timeout = config.MappingKernelManager.cull_idle_timeout = 3600
@@ -34,7 +36,8 @@ def serve(port: int = 8866, ip: str = "127.0.0.1", browser: bool = True) -> None
         ip: the address to listen on. Whoever can reach it can use the page: give another than loopback only
             behind something that asks who is there, such as JupyterHub.
     """
+    folders = [str(TEMPLATES), *filter(None, [os.environ.get("JUPYTER_PATH")])]
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(folders)  # read when voila is imported
     from voila.app import Voila
 
-    os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
     Voila.launch_instance(argv=[str(NOTEBOOK)], config=configuration(port, ip, browser))

@@ -136,11 +136,13 @@ class Session:
 
 @functools.cache
 def samples() -> tuple[Sample, ...]:
-    """Made films to try the page with: one of each grade, and one that shows both knees."""
-    made = make_phantoms(40, size=224, seed=7)
-    upright = made.table["inverted"].to_numpy() == 0
-    films = []
-    for grade in range(5):
-        row = int(np.flatnonzero((made.table["grade"].to_numpy() == grade) & upright)[0])
-        films.append(Sample(f"KL{grade}", grade, png(made.pixels[row])))
-    return tuple(films)
+    """Made films to try the page with: one of each grade, and one that shows both knees of a patient."""
+    made = make_phantoms(24, size=224, seed=7)
+    table, contrast = made.table, made.pixels.std(axis=(1, 2))
+    grades = table["grade"].to_numpy()
+    clear = ~table["inverted"].to_numpy(dtype=bool) & (contrast > np.median(contrast) * 0.9)
+    films = [Sample(f"KL{grade}", grade, png(made.pixels[np.flatnonzero((grades == grade) & clear)[0]])) for grade in range(5)]
+    rows = next(r for r in table.groupby("patient").indices.values() if clear[r].all() and set(table["side"].iloc[r]) == {"L", "R"})
+    # The patient faces us: the right knee is on the left of the film.
+    right, left = sorted(rows, key=lambda row: table["side"].iloc[row], reverse=True)
+    return (*films, Sample("both", None, png(np.hstack([made.pixels[right], made.pixels[left]]))))

@@ -37,7 +37,7 @@ function render({ model, el }) {
     bar.append(b);
     return b;
   };
-  const nearer = button("+"), farther = button("\u2212"), whole = button("\u26F6");
+  const nearer = button("+"), farther = button("\u2212"), whole = button("");
   const share = document.createElement("span");
   share.className = "koa-scale";
   const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, step: 5 });
@@ -95,6 +95,7 @@ function render({ model, el }) {
     panes.setAttribute("aria-label", t.help);
     panes.title = t.help;
     for (const [b, words] of [[nearer, t.zoom_in], [farther, t.zoom_out], [whole, t.zoom_reset]]) { b.title = words; b.setAttribute("aria-label", words); }
+    whole.textContent = t.zoom_reset;
     words.textContent = t.opacity;
     slider.setAttribute("aria-label", t.opacity);
     left.film.alt = model.get("alt");

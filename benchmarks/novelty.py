@@ -1,0 +1,135 @@
+"""Fit the not-a-knee score on training films and measure it on others: ``python -m benchmarks.novelty``.
+
+Fitted on chen2018's training split, half of gornale2020's groups and phantoms; thresholds are quantiles on films that
+were not fitted on. Non-knees come from scikit-image's pictures and from generators. Writes
+``koalib/clinic/knees.safetensors`` and ``data/results/novelty.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+import skimage
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
+
+from koalib.clinic.novelty import NUMBERS, SIZE, Kind, Novelty, features
+from koalib.data.datasets import grouped_folds, load
+from koalib.data.images import resize
+from koalib.data.phantom import make_phantoms
+from koalib.paths import atomic_write
+from koalib.study.ledger import record_measurement
+
+COMPONENTS = 60
+UNUSUAL, REJECT = 0.97, 0.99
+
+
+def fit_kind(x: np.ndarray) -> Kind:
+    """Probabilistic PCA of standardised features."""
+    mean, scale = x.mean(0), x.std(0) + 1e-3
+    z = (x - mean) / scale
+    pca = PCA(COMPONENTS).fit(z)
+    rest = (z**2).sum(1) - (pca.transform(z) ** 2).sum(1)
+    return Kind(mean, scale, pca.components_, pca.explained_variance_, float(rest.mean() / (x.shape[1] - COMPONENTS)))
+
+
+def knee_films() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Films to fit on and films to measure on, features (N, 401) of each kind."""
+    chen, gornale = load("chen2018"), load("gornale2020")
+    fold = grouped_folds(gornale.table, k=2, seed=0)
+    films = gornale.pixels(SIZE)
+    made = np.stack([resize(film / np.float32(255), SIZE) for film in make_phantoms(600, size=224, seed=1).pixels])
+    other = np.stack([resize(film / np.float32(255), SIZE) for film in make_phantoms(200, size=224, seed=2).pixels])
+    pairs = {"chen2018": (chen.select("train").pixels(SIZE), chen.select("val").pixels(SIZE)), "gornale2020": (films[fold == 0], films[fold == 1]), "phantom": (made, other)}
+    return {name: tuple(np.stack([features(film) for film in part]) for part in parts) for name, parts in pairs.items()}
+
+
+def photographs(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The pictures that come with scikit-image (photographs, textures, microscopy, a scanned page), whole and in parts."""
+    folder, found = Path(skimage.__file__).parent / "data", {}
+    for path in sorted([*folder.glob("*.png"), *folder.glob("*.jpg")]):
+        grey = np.asarray(Image.open(path).convert("RGB").convert("L"))
+        found[path.stem] = grey
+        for part in range(6):
+            side = int(min(grey.shape) * rng.uniform(0.3, 0.9))
+            top, left = (int(rng.integers(0, length - side + 1)) for length in grey.shape)
+            found[f"{path.stem} part {part}"] = grey[top : top + side, left : left + side]
+    faces = np.load(folder / "lfw_subset.npy", allow_pickle=False)
+    return found | {f"face {i}": as_grey(face) for i, face in enumerate(faces[::8])}
+
+
+def made_pictures(rng: np.random.Generator, n: int = 25) -> dict[str, np.ndarray]:
+    """Noise of several colours, blank and shaded sheets, pages of text, drawn chest films."""
+    found, ramp = {}, np.linspace(0, 1, 224)
+    radius = np.hypot(*np.meshgrid(np.fft.fftfreq(224), np.fft.fftfreq(224)))
+    radius[0, 0] = 1
+    for i in range(n):
+        found[f"white noise {i}"] = rng.integers(0, 256, (224, 224)).astype(np.uint8)
+        found[f"coloured noise {i}"] = as_grey(np.fft.ifft2(np.fft.fft2(rng.normal(size=(224, 224))) / radius ** rng.uniform(0.5, 2)).real)
+        found[f"blank {i}"] = np.clip(rng.integers(10, 245) + rng.normal(0, 1, (224, 224)), 0, 255).astype(np.uint8)
+        found[f"shaded {i}"] = as_grey(np.add.outer(ramp * rng.uniform(-1, 1), ramp * rng.uniform(-1, 1)) + 1e-3 * rng.normal(size=(224, 224)))
+        found[f"page {i}"] = page(rng)
+        found[f"chest {i}"] = chest(rng)
+    return found
+
+
+def page(rng: np.random.Generator) -> np.ndarray:
+    """A scanned page of text."""
+    sheet = Image.new("L", (224, 300), 255)
+    pen = ImageDraw.Draw(sheet)
+    for line in range(22):
+        pen.text((10, 10 + 13 * line), "".join(rng.choice(list("abcdefg hijkl mno"), 30)), fill=0)
+    return np.asarray(sheet)
+
+
+def chest(rng: np.random.Generator) -> np.ndarray:
+    """A drawn chest film: dark lungs, heart, spine, ribs, noise."""
+    y, x = np.mgrid[0:224, 0:224] / 224
+    film = np.full((224, 224), 0.75)
+    for centre in (0.28, 0.72):
+        film[((x - centre - 0.03 * rng.normal()) / (0.15 + 0.02 * rng.random())) ** 2 + ((y - 0.45) / (0.33 + 0.03 * rng.random())) ** 2 < 1] -= 0.5
+    film[((x - 0.58) / 0.14) ** 2 + ((y - 0.6) / 0.16) ** 2 < 1] = 0.75
+    film[np.abs(x - 0.5) < 0.04] += 0.15
+    for rib in range(9):
+        film[(np.abs(y - 0.12 - 0.07 * rib - 0.25 * np.abs(x - 0.5)) < 0.012) & (np.abs(x - 0.5) > 0.03) & (np.abs(x - 0.5) < 0.4)] += 0.12
+    return as_grey(gaussian_filter(film, 2) + rng.normal(0, 0.02, film.shape))
+
+
+def as_grey(picture: np.ndarray) -> np.ndarray:
+    """Any array stretched to uint8."""
+    low, high = float(picture.min()), float(picture.max())
+    return np.round((picture - low) / (high - low) * 255).astype(np.uint8)
+
+
+def write_numbers(novelty: Novelty, names: list[str]) -> None:
+    """Half precision is enough for a distance whose margin is wide."""
+    tensors = {f"{name}.{part}": getattr(kind, part).astype(np.float16 if part == "basis" else np.float32) for name, kind in zip(names, novelty.kinds, strict=True) for part in ("mean", "scale", "basis", "variance")}
+    about = {"noise": {name: kind.noise for name, kind in zip(names, novelty.kinds, strict=True)}, "unusual": novelty.unusual, "reject": novelty.reject}
+    atomic_write(NUMBERS, safetensors.numpy.save(tensors, {"koalib": json.dumps(about)}))
+
+
+def main() -> None:
+    """Fit, set the thresholds, measure, write."""
+    films, rng = knee_films(), np.random.default_rng(0)
+    kinds = tuple(fit_kind(fit) for fit, _ in films.values())
+
+    def score(x: np.ndarray) -> np.ndarray:
+        return np.log(np.min([kind.distance(x) for kind in kinds], axis=0))
+
+    scores = {name: score(other) for name, (_, other) in films.items()}
+    unusual, reject = (max(float(np.quantile(s, share)) for s in scores.values()) for share in (UNUSUAL, REJECT))
+    write_numbers(Novelty(kinds, unusual, reject), list(films))
+    report: dict = {"unusual": unusual, "reject": reject, "knees": {name: {"n": len(s), "rejected": float((s > reject).mean()), "unusual": float((s > unusual).mean()), "score_99": float(np.quantile(s, 0.99))} for name, s in scores.items()}}
+    for group, pictures in (("scikit-image pictures", photographs(rng)), ("made pictures", made_pictures(rng))):
+        s = score(np.stack([features(resize(picture / np.float32(255), SIZE)) for picture in pictures.values()]))
+        report[group] = {"n": len(s), "rejected": float((s > reject).mean()), "lowest_score": float(s.min()), "passed": [name for name, value in zip(pictures, s, strict=True) if value <= reject]}
+    record_measurement("novelty", report)
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
