@@ -41,7 +41,7 @@ def create(name: str, pretrained: str = "none", num_classes: int = 5, in_chans: 
     Raises:
         UserError: no such model, option or weights; `CheckpointError` for a checkpoint that does not fit.
     """
-    backbone, modules = _split(name, options)
+    backbone, modules = resolve(name, options)
     build = {"num_classes": num_classes, "in_chans": in_chans, **{k: v for k, v in options.items() if k not in MODULES}}
     if pretrained == "none":
         model, source = _with_modules(_timm(backbone, **build), modules), "none"
@@ -68,7 +68,7 @@ def load_checkpoint(path: str | Path, fast: bool = True) -> tuple[nn.Module, dic
     return model.eval(), metadata
 
 
-def _split(name: str, options: dict) -> tuple[str, dict]:
+def resolve(name: str, options: dict) -> tuple[str, dict]:
     """The plain timm backbone of a name, and the options of the modules put into it (none by default, but in ConvWGCNet)."""
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items() if key in MODULES}
     if name.startswith("convwgcnet_"):
@@ -117,7 +117,7 @@ def _from_imagenet(backbone: str, build: dict) -> tuple[nn.Module, str]:
 def _from_checkpoint(path: Path, backbone: str, modules: dict, build: dict) -> tuple[nn.Module, str]:
     """Warm start from one of our files: of the same network, or of its plain backbone before the modules go in."""
     tensors, metadata = read_checkpoint(path)
-    theirs = _split(metadata["model"], metadata["options"])
+    theirs = resolve(metadata["model"], metadata["options"])
     if theirs[0].partition(".")[0] != backbone.partition(".")[0] or metadata["in_chans"] != build["in_chans"]:
         raise CheckpointError(f"{path}: holds {metadata['model']} with {metadata['in_chans']} channel(s), which cannot start {backbone} with {build['in_chans']}")
     model = _timm(backbone, **build)
