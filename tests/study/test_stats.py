@@ -54,6 +54,15 @@ def test_variance_over_seeds_is_unbiased():
     assert (shares @ accuracy).var() == pytest.approx(accuracy.var(ddof=1) / 3, rel=0.02)
 
 
+def test_interval_adds_the_variances_of_patients_and_of_seeds(study):
+    grade, patient, a, b = study
+    weights = metrics.resampling_weights(120, 4000, seed=9)
+    by_seed = np.array([metrics.scores(grade, p)["qwk"] - metrics.scores(grade, q)["qwk"] for p, q in zip(a, b)])
+    patients = np.mean([metrics.resampled_scores(grade, p, patient, weights)["qwk"] - metrics.resampled_scores(grade, q, patient, weights)["qwk"] for p, q in zip(a, b)], axis=0)
+    found = stats.paired_difference(grade, a, b, patient, n=4000)["qwk"]
+    assert found.high - found.low == pytest.approx(3.92 * np.sqrt(patients.var() + by_seed.var(ddof=1) / 3), rel=0.06)
+
+
 def test_paired_seeds_take_out_what_they_share(study):
     grade, patient, a, _ = study
     worse = a.copy()
