@@ -15,7 +15,7 @@ from koalib.model import kernels
 
 
 class _DepthwiseFunction(torch.autograd.Function):
-    """PyTorch's depthwise convolution with the weight gradient of `kernels.weight_gradient`."""
+    """PyTorch's depthwise convolution with our weight gradient (and, for strides, input gradient)."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, stride, padding):
@@ -33,14 +33,16 @@ class _DepthwiseFunction(torch.autograd.Function):
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
         grad_x = grad_weight = grad_bias = None
         if need_x:
-            grad_x = torch.ops.aten.convolution_backward(
-                grad, x, weight.to(x.dtype), None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), x.shape[1],
-                (True, False, False))[0]
+            if ctx.stride[0] > 1:
+                grad_x = kernels.input_gradient(grad, [weight], x.shape[-2:], ctx.stride[0], ctx.padding, x.dtype)
+            else:
+                grad_x = torch.ops.aten.convolution_backward(
+                    grad, x, weight.to(x.dtype), None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), x.shape[1],
+                    (True, False, False))[0]
         if need_weight:
-            grad_weight = kernels.weight_gradient(x, grad, weight.shape[-2:], ctx.stride, ctx.padding)
-            grad_weight = grad_weight.to(weight.dtype)
-        if ctx.has_bias and need_bias:
-            grad_bias = grad.sum((0, 2, 3), dtype=torch.float32).to(weight.dtype)
+            (grad_weight,), grad_bias, _ = kernels.weight_gradients(x, grad, [weight], ctx.stride[0], ctx.padding)
+        if not (ctx.has_bias and need_bias):
+            grad_bias = None
         return grad_x, grad_weight, grad_bias, None, None
 
 
@@ -55,7 +57,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tup
                      padding: tuple[int, int] = (0, 0), dilation: tuple[int, int] = (1, 1)) -> Tensor:
     """`F.conv2d` with one filter a channel: (B, C, H, W) with weight (C, 1, k, k) -> (B, C, H', W')."""
     training = torch.is_grad_enabled() and weight.requires_grad
-    if not training or dilation != (1, 1) or not kernels.serves(_autocast(x), weight, stride):
+    if not training or dilation != (1, 1) or stride[0] != stride[1] or not kernels.serves(_autocast(x), [weight]):
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups=weight.shape[0])
     return _DepthwiseFunction.apply(_autocast(x), weight, bias, stride, padding)
 

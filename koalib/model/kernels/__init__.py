@@ -1,76 +1,107 @@
-"""CPU kernels of depthwise convolutions, compiled by Numba when first used.
+"""CPU kernels of gated depthwise wavelet convolutions, compiled by Numba when first used.
 
-Work is cut into fixed ranges, one a thread, and every sum has a fixed order: the same input gives the same bits on any
-number of threads.
+The layers' only door to the kernels: tensors in, tensors out, channels_last. `available` says whether Numba is there.
 """
-
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 try:
-    import numba
-except ImportError:  # PyTorch's kernels serve then
-    numba = None
+    from koalib.model.kernels import run, tasks
+    available = True
+except ImportError:  # no Numba: PyTorch's own kernels serve
+    available = False
+
+SIZES = (3, 5, 7)  # kernels of these sizes have a weight gradient
+GROUPS = 4  # films are summed in so many groups, whatever the number of threads: a fixed order
 
 
-def serves(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> bool:
-    """Whether our weight gradient takes this input (B, C, H, W): on a CPU, fp32 or bf16."""
-    return numba is not None and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+def serves(x: Tensor, kernels: list[Tensor]) -> bool:
+    """Whether our kernels take maps x (B, C, H, W) and these square kernels: on a CPU, fp32 or bf16, 16 channels or more."""
+    return (available and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.shape[1] >= 16
+            and x.numel() > 0 and all(k.shape[-1] == k.shape[-2] and k.shape[-1] in SIZES for k in kernels))
 
 
-@lru_cache(maxsize=None)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Helpers of one process (a forked child must not wait for its parent's)."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="koalib")
+def _sizes(height: int, width: int, levels: int) -> tuple[int, ...]:
+    """Height and width of each wavelet level, one after another."""
+    sizes = []
+    for _ in range(levels):
+        height, width = (height + 1) // 2, (width + 1) // 2
+        sizes += height, width
+    return tuple(sizes)
 
 
-def _parallel(kernel: Callable, count: int, *args) -> None:
-    """kernel(start, stop, *args) over `count` tasks in as many fixed ranges as PyTorch has threads."""
-    threads = min(torch.get_num_threads(), count)
-    bounds = [count * i // threads for i in range(threads + 1)]
-    others = [_pool(os.getpid(), threads).submit(kernel, start, stop, *args)
-              for start, stop in zip(bounds[1:], bounds[2:])]
-    kernel(bounds[0], bounds[1], *args)
-    for other in others:
-        other.result()
+def _numbers(x: Tensor | None) -> np.ndarray:
+    """A small tensor as flat float32 numbers; None as none."""
+    return np.empty(0, np.float32) if x is None else x.detach().float().reshape(-1).numpy()
 
 
-@lru_cache(maxsize=None)
-def _weight_gradient_kernel() -> Callable:
-    @numba.njit(nogil=True, fastmath=True)
-    def kernel(start, stop, x, grad, partial, stride_y, stride_x, pad_y, pad_x):
-        kernel_y, kernel_x, channels = partial.shape[1:]
-        for n in range(start, stop):
-            for i in range(kernel_y):
-                for j in range(kernel_x):
-                    total = partial[n, i, j]
-                    for y in range(grad.shape[1]):
-                        row = y * stride_y + i - pad_y
-                        if row < 0 or row >= x.shape[1]:
-                            continue
-                        for column in range(grad.shape[2]):
-                            source = column * stride_x + j - pad_x
-                            if source < 0 or source >= x.shape[2]:
-                                continue
-                            for c in range(channels):
-                                total[c] += x[n, row, source, c] * grad[n, y, column, c]
-    return kernel
+def _banded(kernels: list[Tensor]) -> list[Tensor]:
+    """Kernels (C, 1, k, k) and (4C, 1, k, k) with one row a channel: (C, 1, k, k) and (C, 4, k, k)."""
+    return [k.reshape(len(kernels[0]), -1, *k.shape[-2:]) for k in kernels]
 
 
-def _channels_last(x: Tensor) -> np.ndarray:
-    """(B, C, H, W) tensor -> (B, H, W, C) float32 array, contiguous."""
-    return x.detach().permute(0, 2, 3, 1).contiguous().float().numpy()
+def convolve(x: Tensor, kernels: list[Tensor], size: tuple[int, int], stride: int = 1, padding: tuple[int, int] = (0, 0),
+             dtype: torch.dtype | None = None, spread: int = 1, gate: Tensor | None = None, bias: Tensor | None = None,
+             other: Tensor | None = None, coefficient: Tensor | None = None) -> Tensor:
+    """gate * (depthwise convolution + wavelet branch of x) + bias + coefficient * other, (B, C, *size).
+
+    Args:
+        kernels: base (C, 1, k, k), then one (4C, 1, k, k) for each wavelet level, finest first.
+        padding: rows above and columns to the left of x; what the output needs below and right is zero, too.
+        spread: distance of x's pixels, with zeros between them (for a transposed convolution).
+        gate, coefficient: (B, C) or None; bias: (C) or None; other: (B, C, *size) or None.
+    """
+    films, channels, height, width = x.shape
+    (top, left), side = padding, kernels[0].shape[-1]
+    rows = max((size[0] - 1) * stride + side, top + (height - 1) * spread + 1)
+    pitch = max((size[1] - 1) * stride + side, left + (width - 1) * spread + 1)
+    plan, end = run.plan((rows, pitch, *size), _sizes(height, width, len(kernels) - 1),
+                         tuple(k.shape[-1] for k in kernels), True)
+    out = torch.empty((films, channels, *size), dtype=dtype or x.dtype, memory_format=torch.channels_last)
+    starts = run.block_starts(channels)
+    run.run(tasks.convolve, films * len(starts), films, starts, channels, *run.words(x), height, width, top, left, spread,
+            stride, plan, end, run.pack(_banded(kernels)), _numbers(gate), _numbers(bias), *run.words(out),
+            *run.words(out if other is None else other), _numbers(coefficient), scratch=end + 16 * (6 * size[1] + 16))
+    return out
 
 
-def weight_gradient(x: Tensor, grad: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int],
-                    padding: tuple[int, int]) -> Tensor:
-    """Gradient (C, 1, k, k), float32, of a depthwise convolution of x (B, C, H, W) from that of its output."""
-    partial = np.zeros((x.shape[0], *kernel_size, x.shape[1]), np.float32)
-    _parallel(_weight_gradient_kernel(), x.shape[0], _channels_last(x), _channels_last(grad), partial, *stride, *padding)
-    return torch.from_numpy(partial.sum(0)).permute(2, 0, 1).unsqueeze(1)
+def input_gradient(grad: Tensor, kernels: list[Tensor], size: tuple[int, int], stride: int, padding: tuple[int, int],
+                   dtype: torch.dtype, **terms) -> Tensor:
+    """Gradient (B, C, *size) of `convolve` to its input: a convolution with the kernels turned by 180 degrees."""
+    side = kernels[0].shape[-1]
+    return convolve(grad, [k.flip(-1, -2) for k in kernels], size, 1, (side - 1 - padding[0], side - 1 - padding[1]),
+                    dtype, spread=stride, **terms)
+
+
+def weight_gradients(x: Tensor, grad: Tensor, kernels: list[Tensor], stride: int = 1, padding: tuple[int, int] = (0, 0),
+                     gate: Tensor | None = None) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Gradients of `convolve` to its kernels, its bias (C) and its gate (B, C) from that of its output."""
+    films, channels, height, width = x.shape
+    size, side = grad.shape[-2:], kernels[0].shape[-1]
+    rows = max((size[0] - 1) * stride + side, padding[0] + height)
+    pitch = max((size[1] - 1) * stride + side, padding[1] + width)
+    sizes, sides = _sizes(height, width, len(kernels) - 1), tuple(k.shape[-1] for k in kernels)
+    plan, end = run.plan((rows, pitch, *size), sizes, sides, True)
+    grad_plan, end = run.plan((size[0] + size[0] % 2, size[1] + size[1] % 2, *size), sizes, sides, False, end)
+    starts, weights = run.block_starts(channels), run.pack(_banded(kernels))
+    groups = min(films, GROUPS)
+    out = np.zeros((groups, weights.size), np.float32)
+    bias, dots = np.zeros((groups, len(starts) * 16), np.float32), np.zeros(films * len(starts) * 16, np.float32)
+    factor = np.ones(films * channels, np.float32) if gate is None else _numbers(gate)
+    run.run(tasks.weight_gradients, groups * len(starts), films, groups, starts, channels, *run.words(x), height, width,
+            *padding, stride, plan, *run.words(grad), grad_plan, weights, factor, out.reshape(-1), bias.reshape(-1), dots,
+            scratch=end)
+    grads = run.unpack(torch.from_numpy(out.sum(0)), _banded(kernels))
+    bias = run.channels_of(torch.from_numpy(bias.sum(0)), channels)
+    return ([g.reshape(k.shape) for g, k in zip(grads, kernels)], bias,
+            run.channels_of(torch.from_numpy(dots).view(films, -1), channels))
+
+
+def energies(x: Tensor) -> Tensor:
+    """Sum of squares of each channel of each film, (B, C) float32."""
+    films, channels, height, width = x.shape
+    starts, out = run.block_starts(channels), np.empty(films * channels, np.float32)
+    run.run(tasks.energies, films * len(starts), films, starts, channels, height * width, *run.words(x), out)
+    return torch.from_numpy(out).view(films, channels)
