@@ -1,6 +1,6 @@
 """Sets of grades that hold the truth nine times in ten, without a gap between their grades.
 
-Ordinal adaptive prediction sets (Lu, Angelopoulos & Pomerantz, MICCAI 2022, doi 10.1007/978-3-031-16452-1_52):
+Ordinal adaptive prediction sets (Lu, Angelopoulos & Pomerantz, MICCAI 2022, arXiv 2207.02238):
 start at the most probable grade and take in the more probable neighbour, again and again. The score of a grade is the
 probability gathered before it came in, so that the sets are nested and contiguous; crepes turns the
 scores of films that were not trained on into one threshold.

@@ -18,7 +18,7 @@ def design_effect(films_per_patient: float, correlation: float) -> float:
 def films_needed(difference: float, discordance: float, power: float = 0.8, alpha: float = 0.05, design: float = 1.0) -> int:
     """Films for which a paired difference in accuracy is seen with the given power.
 
-    Connor 1987, doi 10.2307/2531961: n = (z_alpha sqrt(psi) + z_beta sqrt(psi - d^2))^2 / d^2 for McNemar's test.
+    Connor 1987 (Biometrics 43:207-211): n = (z_alpha sqrt(psi) + z_beta sqrt(psi - d^2))^2 / d^2 for McNemar's test.
 
     Args:
         difference: of the two accuracies, 0.024 for 2.4 points.

@@ -5,7 +5,7 @@ Two things vary when a training is repeated on new patients: the films and the s
 variance of two crossed samples, with the share of their interaction counted twice and so a little wide (Cameron, Gelbach
 & Miller 2011, doi 10.1198/jbes.2010.07136). Redrawing both at once would count it three times (Owen 2007, doi
 10.1214/07-AOAS122). S seeds are drawn S - 1 at a time: with so few, drawing S would make the variance of their mean too
-small by (S - 1)/S (Rao & Wu 1988, doi 10.1080/01621459.1988.10478591). ``benchmarks/coverage.py`` measures the result.
+small by (S - 1)/S (Rao & Wu 1988, JASA 83:231-241). ``benchmarks/coverage.py`` measures the result.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def verdict(low: float, high: float, claimed: float | tuple[float, float] | None
     return FAILS if high < least else INCONCLUSIVE
 
 
-def claim_verdict(claim: str, low: float, high: float, not_tested: str = "", adjusted_p: float | None = None) -> str:
+def claim_verdict(claim: str, low: float, high: float, not_tested: str = "", adjusted_p: float | None = None, within_noise: bool = False) -> str:
     """Verdict of a claim by its id.
 
     Args:
@@ -88,13 +88,14 @@ def claim_verdict(claim: str, low: float, high: float, not_tested: str = "", adj
         not_tested: the reason why no interval may speak (weights, a module that did not move); it overrules all else.
         adjusted_p: Holm's p-value of the four primary contrasts, where the claim is one of them (C2, C3, C5, C6):
             what lies above the null counts only while it is below 0.05, and is else inconclusive.
+        within_noise: the contrast is no larger than that of the reference arm with itself (A/A): also inconclusive.
     """
     if not_tested:
         return f"{NOT_TESTED}: {not_tested}"
     known = CLAIMS[claim]
     words = verdict(low, high, known.claimed, known.null)
-    lost = adjusted_p is not None and not adjusted_p < ALPHA and words in (HOLDS, SMALLER, EXCEEDS)
-    return INCONCLUSIVE if lost else words
+    doubtful = within_noise or (adjusted_p is not None and not adjusted_p < ALPHA)
+    return INCONCLUSIVE if doubtful and words in (HOLDS, SMALLER, EXCEEDS) else words
 
 
 def modules_moved(gate: float | None = None, branch: float | None = None) -> str:

@@ -30,10 +30,12 @@ def test_a_claim_of_direction():
     assert [v.claim_verdict("C6", *ends) for ends in ((0.01, 0.02), (-0.01, 0.02), (-0.02, -0.01))] == [v.HOLDS, v.INCONCLUSIVE, v.REVERSED]
 
 
-def test_holm_takes_back_what_the_interval_alone_would_say():
+def test_holm_and_noise_take_back_what_the_interval_alone_would_say():
     assert v.claim_verdict("C5", 0.001, 0.03, adjusted_p=0.06) == v.INCONCLUSIVE
     assert v.claim_verdict("C5", 0.001, 0.03, adjusted_p=0.04) == v.HOLDS
     assert v.claim_verdict("C5", -0.01, 0.02, adjusted_p=0.9) == v.FAILS  # nothing to take back
+    assert v.claim_verdict("C5", 0.001, 0.03, adjusted_p=0.04, within_noise=True) == v.INCONCLUSIVE
+    assert v.claim_verdict("C5", -0.03, -0.01, within_noise=True) == v.REVERSED
 
 
 def test_a_reason_overrules_any_interval():
