@@ -36,17 +36,18 @@ def draw_view(knees: np.ndarray, left: np.ndarray, size: int, rng: np.random.Gen
     view["ox"] = size * (0.5 + rng.normal(0, 0.02, n)) - 0.5
     view["oy"] = size * (JOINT_HEIGHT + rng.normal(0, 0.015, n)) - 0.5
     view["mirror"] = np.where(left, -1, 1)
-    view["plate"] = np.exp(rng.normal(np.log(4.5), 0.25, n))
+    view["plate"] = np.exp(rng.normal(np.log(6.0), 0.25, n))
     view["tilt"] = np.abs(rng.normal(0, 1.2, n))
-    view["texture"] = rng.uniform(0.05, 0.13, n)
+    view["texture"] = rng.uniform(0.07, 0.18, n)
     view["tx"], view["ty"] = rng.uniform(0, 160, (2, n))
     view["density"] = knees["porosity"]
     view["cortex"] = np.exp(rng.normal(0, 0.18, n))
-    view["leg_medial"], view["leg_lateral"] = rng.normal(56, 5, n), rng.normal(62, 6, n)
+    view["leg_medial"] = view["scale"] * np.maximum(rng.normal(59, 6, n), 49)
+    view["leg_lateral"] = view["scale"] * np.maximum(rng.normal(64, 7, n), 52)
     view["leg_depth"] = rng.normal(60, 7, n)
     view["fat"] = rng.uniform(5, 14, n)
     view["physis_femur"], view["physis_tibia"] = rng.normal(-32, 1.5, n), rng.normal(15, 1.5, n)
-    view["scar"] = rng.gamma(2, 0.9, n)
+    view["scar"] = rng.gamma(2, 0.55, n)
     return view
 
 
@@ -56,9 +57,9 @@ def draw_exposure(n: int, rng: np.random.Generator) -> np.ndarray:
     e["mean"] = np.interp(rng.random(n), QUANTILES, FILM_MEAN)
     e["std"] = np.interp(rng.random(n), QUANTILES, FILM_STD)
     e["scatter"] = rng.uniform(0.1, 0.6, n)
-    e["noise"] = np.exp(rng.normal(np.log(0.02), 0.4, n))
-    e["blur"] = rng.uniform(0.08, 0.2, n)
-    e["enhance"] = rng.uniform(0.0, 1.2, n)
+    e["noise"] = np.exp(rng.normal(np.log(0.018), 0.35, n))
+    e["blur"] = rng.uniform(0.06, 0.17, n)
+    e["enhance"] = rng.uniform(0.0, 0.6, n)
     e["shutter"] = _at_an_edge(n, 0.06, (0.40, 0.47), rng)
     e["beads"] = _at_an_edge(n, 0.06, (0.42, 0.46), rng)
     e["beads"][:, 2] = rng.uniform(0, 1, n)

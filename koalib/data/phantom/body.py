@@ -28,23 +28,31 @@ def _on_line(line, x):
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
 def _leg(x, y, v):
     """Attenuation by the leg's muscle and fat, without bone; 0 outside the skin."""
-    half = v.leg_medial - 0.16 * y - 0.0015 * y * y if x > 0 else v.leg_lateral - 0.05 * y
-    depth = v.leg_depth * (1 - 0.0022 * y)
+    half = v.leg_medial - 0.16 * y - 0.0012 * y * y if x > 0 else v.leg_lateral - 0.05 * y
+    depth = v.leg_depth * (1 - 0.0032 * y)
     q, inner = x / half, x / (half - v.fat)
     if abs(q) >= 1:
         return np.float32(0.0)
-    whole = 2 * depth * math.sqrt(1 - q * q)
-    muscle = 2 * (depth - v.fat) * math.sqrt(1 - inner * inner) if abs(inner) < 1 else 0.0
+    whole = 2 * depth * (1 - q * q) ** 0.47
+    muscle = 2 * (depth - v.fat) * (1 - inner * inner) ** 0.47 if abs(inner) < 1 else 0.0
     return MUSCLE * muscle + FAT * (whole - muscle)
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
 def _scar(x, y, level, tiles, v):
     """The scar of a growth plate: a wavering line, here and there interrupted; mm of cortical bone."""
-    wave = lookup(tiles[CLOUDS], (x + v.tx) / PITCH, (v.ty + 7 * level) / PITCH)
-    patchy = lookup(tiles[CLOUDS], (1.7 * x + v.ty) / PITCH, (v.tx + 3 * level) / PITCH)
-    off = (y - level - 1.3 * wave - 1.8 * math.cos(0.085 * x)) / 0.75
-    return v.scar * max(0.35 + 0.55 * patchy, 0.0) * math.exp(-off * off) if abs(off) < 3 else 0.0
+    wave = lookup(tiles[CLOUDS], (0.3 * x + v.tx) / PITCH, (v.ty + 7 * level) / PITCH)
+    patchy = lookup(tiles[CLOUDS], (0.5 * x + v.ty) / PITCH, (v.tx + 3 * level) / PITCH)
+    off = (y - level - 1.2 * wave - 1.8 * math.cos(0.085 * x)) / 0.6
+    return v.scar * max(0.45 + 0.45 * patchy, 0.0) * math.exp(-off * off) if abs(off) < 3 else 0.0
+
+
+@njit(cache=True, nogil=True, fastmath=True, inline="always")
+def _eminence(x, y, tiles, v):
+    """The dense, irregular bone under the spines, where the cruciate ligaments hold; mm of cortical bone."""
+    u, w = x / (9.0 * v.scale), (y - 1.0) / (8.0 * v.scale)
+    near = math.exp(-u * u - w * w)
+    return near * max(0.9 + 0.9 * lookup(tiles[NET], (1.3 * x + v.ty) / PITCH, (1.3 * y + v.tx) / PITCH), 0.0) if near > 0.02 else 0.0
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
@@ -54,7 +62,7 @@ def _trabeculae(x, y, tiles, v):
     u, w = (x * fan + v.tx) / PITCH, (y + v.ty) / PITCH
     struts = lookup(tiles[STRUTS], u, w) * (1 - 0.6 * ramp(abs(y), 25.0, 60.0))
     net = lookup(tiles[NET], u + 200, 1.1 * w)
-    return v.density * (1 + v.texture * (0.8 * struts + 0.55 * net) + 0.07 * lookup(tiles[CLOUDS], 0.8 * u, 0.8 * w))
+    return v.density * (1 + v.texture * (0.9 * struts + 0.45 * net) + 0.05 * lookup(tiles[CLOUDS], 0.8 * u, 0.8 * w))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -89,37 +97,43 @@ def project(curves, starts, plateau, condyles, contact, sclerosis, tiles, v, att
             f, t = d[0, py, px] * mm, d[1, py, px] * mm
             plate, roof = _on_line(plateau, x), _on_line(condyles, x)
             cortical, trabecular, shown = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            if f > 0:
-                truth[py, px] |= FEMUR
-                c, s = bone(f, 15.0, 9.0, v.cortex * (0.42 + 2.2 * ramp(-y, 38.0, 75.0)))
-                cortical, trabecular = cortical + c, trabecular + s
+            if f > -0.5 * mm:
+                if f > 0:
+                    truth[py, px] |= FEMUR
+                here = min(f / mm + np.float32(0.5), np.float32(1.0))
+                c, s = bone(max(f, 0.3 * mm), 18.0, 10.0, v.cortex * (0.38 + 2.4 * ramp(-y, 34.0, 72.0)))
                 inside = roof - y
                 if -1 < inside < 25 and abs(x) < half:
                     side = 0 if x > 0 else 1
                     w = (x - contact[side, 0]) / 11.0
-                    cortical += 0.5 * v.plate * math.exp(-max(inside, 0.0) / 0.8) * ramp(abs(x), 8.0, 16.0)
-                    hard = 4.0 * sclerosis[side] * math.exp(-w * w) * math.exp(-max(inside, 0.0) / 4.0)
-                    cortical, shown = cortical + hard, max(shown, hard)
-                cortical += _scar(x, y, v.physis_femur, tiles, v)
+                    c += 0.5 * v.plate * math.exp(-max(inside, 0.0) / 0.8) * ramp(abs(x), 8.0, 16.0)
+                    hard = 7.0 * sclerosis[side] * math.exp(-w * w) * math.exp(-max(inside, 0.0) / 4.0)
+                    c, shown = c + hard, max(shown, hard)
+                c += _scar(x, y, v.physis_femur, tiles, v)
+                cortical, trabecular = cortical + here * c, trabecular + here * s
             for k in range(2, 4):
-                c, s = bone(d[k, py, px] * mm, 13.0, 8.0, v.cortex * 0.38)
+                depth = 10.5 * (1 - 0.92 * ramp(-y, 14.0, 46.0))
+                c, s = bone(d[k, py, px] * mm, depth, 9.0, v.cortex * 0.34)
                 cortical, trabecular = cortical + c, trabecular + s
-            c, s = bone(d[4, py, px] * mm, 9.0, 6.0, v.cortex * 0.35)
+            c, s = bone(d[4, py, px] * mm, 6.5, 13.0, v.cortex * 0.28)
             cortical, trabecular = cortical + c, trabecular + s
-            if t > 0:
-                truth[py, px] |= TIBIA
-                c, s = bone(t, 19.0, 8.0, v.cortex * (0.42 + 2.0 * ramp(y, 22.0, 60.0)))
-                cortical, trabecular = cortical + c, trabecular + s
+            if t > -0.5 * mm:
+                if t > 0:
+                    truth[py, px] |= TIBIA
+                here = min(t / mm + np.float32(0.5), np.float32(1.0))
+                c, s = bone(max(t, 0.3 * mm), 19.0, 9.0, v.cortex * (0.4 + 2.2 * ramp(y, 20.0, 55.0)))
                 below = y - plate
                 if -1 < below < 30 and abs(x) < half + 2:
                     side = 0 if x > 0 else 1
                     w = (x - contact[side, 0]) / 11.0
                     floor = ramp(abs(x), 7.0, 14.0)
-                    rim = (below - 1.6 - v.tilt) / 0.55
-                    cortical += v.plate * floor * (math.exp(-max(below, 0.0) / 1.25) + 0.35 * math.exp(-rim * rim))
-                    hard = 6.0 * sclerosis[side] * math.exp(-w * w) * math.exp(-max(below, 0.0) / 4.5)
-                    cortical, shown = cortical + hard, max(shown, hard)
-                cortical += _scar(x, y, v.physis_tibia, tiles, v)
+                    rim = (below - 1.6 - v.tilt) / 0.6
+                    line = math.exp(-max(below, 0.0) / 1.2) + 0.3 * math.exp(-max(below, 0.0) / 4.5)
+                    c += v.plate * floor * (line + 0.3 * math.exp(-rim * rim))
+                    hard = 11.0 * sclerosis[side] * math.exp(-w * w) * math.exp(-max(below, 0.0) / 5.0)
+                    c, shown = c + hard, max(shown, hard)
+                c += _scar(x, y, v.physis_tibia, tiles, v) + _eminence(x, y, tiles, v)
+                cortical, trabecular = cortical + here * c, trabecular + here * s
             c, s = bone(d[5, py, px] * mm, 8.0, 7.0, v.cortex * (0.45 + 0.9 * ramp(y, 25.0, 50.0)))
             cortical, trabecular = cortical + c, trabecular + s
             if shown > SHOWN_SCLEROSIS:
@@ -128,5 +142,5 @@ def project(curves, starts, plateau, condyles, contact, sclerosis, tiles, v, att
                 truth[py, px] |= JOINT_SPACE
             if trabecular > 0:
                 trabecular *= _trabeculae(x, y, tiles, v)
-            haze = 1 + 0.012 * lookup(tiles[CLOUDS], (0.4 * x + v.ty) / PITCH, (0.25 * y + v.tx) / PITCH)
+            haze = 1 + 0.028 * lookup(tiles[CLOUDS], (0.4 * x + v.ty) / PITCH, (0.25 * y + v.tx) / PITCH)
             attenuation[py, px] = soft * haze + (CORTICAL - MUSCLE) * cortical + (TRABECULAR - MUSCLE) * trabecular

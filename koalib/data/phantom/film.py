@@ -113,8 +113,9 @@ def expose(attenuation, quanta, e, film, work):
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
 def _collimated(grey, x, y, e):
     """The shutter's dark margin and the markers of a positioning frame; x, y in film widths from the middle."""
-    if e.shutter[0] != 0 and x * e.shutter[0] > e.shutter[1] + e.shutter[2] * y:
-        grey = 0.12 * grey
+    if e.shutter[0] != 0:
+        beyond = (x * e.shutter[0] - e.shutter[1] - e.shutter[2] * y) * 160
+        grey *= 1 - 0.88 * min(max(beyond, 0.0), 1.0)
     if e.beads[0] != 0:
         across = x * e.beads[0] - e.beads[1]
         step = (y + e.beads[2]) * 4.4

@@ -23,17 +23,17 @@ FEMUR = np.array([
 ], float)  # fmt: skip
 FEMUR_SHAFT = np.array([(24, -76), (22.5, -95), (21, -130), (-21, -130)], float)
 TIBIA = np.array([
-    (-38.6, 19), (-39.6, 10), (-40.4, 4.6), (-39.0, 1.5), (-33, 2.4), (-24.5, 4.4), (-16.5, 3.0), (-11.5, -1.0), (-7.8, -9.2), (-5.6, -7.2),
-    (-2.4, -2.6), (1.8, -3.0), (5.6, -11.8), (8.2, -9.8), (11.6, -1.6), (17, 4.2), (26, 6.0), (34, 4.2), (38.2, 3.0), (39.6, 6.4),
+    (-38.6, 19), (-39.6, 10), (-40.4, 4.6), (-39.0, 1.5), (-33, 2.6), (-24.5, 4.4), (-17.0, 3.4), (-11.0, -1.2), (-6.6, -6.6), (-5.2, -7.4),
+    (-2.6, -2.8), (2.4, -3.2), (6.3, -9.4), (7.4, -8.6), (10.8, -1.6), (17, 4.2), (26, 6.0), (34, 4.6), (38.2, 3.2), (39.6, 6.4),
     (38.4, 14), (36.5, 23), (31, 38), (25, 56),
 ], float)  # fmt: skip
 TIBIA_SHAFT = np.array([(20.5, 80), (19, 120), (-19, 120), (-20, 80), (-25, 56), (-32, 38), (-37, 28)], float)
-CONDYLE_LATERAL = np.array([(-36, -30), (-37.5, -16), (-34, -4.5), (-25, -2.2), (-15.5, -5), (-11.2, -15), (-11.5, -28), (-16, -35.5), (-26, -37.5), (-33, -35)], float)
-CONDYLE_MEDIAL = np.array([(12.2, -27), (11.6, -14), (16, -3.5), (25.5, -0.6), (35, -3), (39.6, -14), (39.5, -29), (34, -37), (25, -39), (16.5, -36)], float)
+CONDYLE_LATERAL = np.array([(-37, -36), (-38.5, -17), (-36, -3.5), (-26, -1.6), (-15.5, -4), (-11.0, -14), (-11.8, -28), (-12.5, -44), (-20, -54), (-34, -50)], float)
+CONDYLE_MEDIAL = np.array([(12.6, -27), (11.4, -13), (15.5, -2.8), (25.5, 0.2), (36, -2), (41, -14), (42, -31), (37, -48), (23, -54), (13.5, -44)], float)
 PATELLA = np.array([(-20, -2), (-18, -14), (-8, -20), (7, -20), (18, -14), (20.5, -2), (15, 11), (5, 20), (-5, 20), (-15, 11)], float)
 FIBULA = np.array([(-39.5, 14), (-33, 20), (-31, 29), (-34, 42), (-35, 62), (-35, 120), (-47, 120), (-46, 62), (-47, 42), (-50, 29), (-46, 20)], float)
 #: An osteophyte of length 1 and thickness 1: u outwards from the margin, v away from the joint.
-SPUR = np.array([(-1.0, 0.5), (-0.6, -0.35), (0.25, -0.45), (0.75, -0.75), (1.2, -0.95), (1.12, -0.3), (0.7, 0.35), (0.3, 1.2), (-0.2, 2.3), (-1.1, 2.2)], float)
+SPUR = np.array([(-1.0, 0.5), (-0.6, -0.35), (0.25, -0.42), (0.75, -0.62), (1.12, -0.72), (1.1, -0.15), (0.75, 0.45), (0.3, 1.2), (-0.2, 2.3), (-1.1, 2.2)], float)
 
 JOINT = slice(9, 19)  #: the femur's control points that face the joint
 PLATEAU = slice(3, 19)  #: the tibia's
@@ -109,7 +109,7 @@ def _spur(bone: np.ndarray, face: np.ndarray, length: np.ndarray, margin: int) -
     """An osteophyte on the medial (even) or lateral margin of a bone, growing outwards and towards the joint."""
     outward, down = (1.0 if margin % 2 == 0 else -1.0), (-1.0 if margin < 2 else 1.0)
     corner = bone[:, face[-1 if margin % 2 == 0 else 0]]
-    thick = 1.0 + 0.45 * length
+    thick = 1.1 + 0.5 * length
     local = SPUR[None] * np.stack([np.maximum(length, 1.0), thick], axis=1)[:, None]
     local = local * [outward, down] + corner[:, None]
     local = np.where(length[:, None, None] > 0.4, local, corner[:, None] + 1e-3 * SPUR)

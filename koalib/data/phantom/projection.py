@@ -16,7 +16,7 @@ FEMUR, TIBIA, JOINT_SPACE, SCLEROSIS = 1, 2, 4, 8  #: bits of the truth; the fou
 OSTEOPHYTE = (16, 32, 64, 128)
 
 #: Linear attenuation, 1/mm, near 50 keV, the mean of a filtered 65 kVp beam (NIST XCOM; densities of ICRU 44).
-MUSCLE, FAT, CORTICAL, TRABECULAR = 0.0236, 0.0202, 0.0805, 0.0305
+MUSCLE, FAT, CORTICAL, TRABECULAR = 0.0236, 0.0202, 0.0805, 0.0290
 
 VIEW = np.dtype([
     ("ox", "f4"), ("oy", "f4"),  # pixel of the frame's origin

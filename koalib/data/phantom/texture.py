@@ -20,8 +20,8 @@ def tiles() -> np.ndarray:
     """
     rng = np.random.default_rng(20180601)
     fy, fx = np.fft.fftfreq(TILE, PITCH)[:, None], np.fft.rfftfreq(TILE, PITCH)[None, :]
-    struts = sum(_ridges(rng, np.hypot(fx, stretch * fy), wave) / wave**-0.5 for wave, stretch in ((1.1, 5.0), (1.9, 4.0), (3.2, 3.0)))
-    net = sum(_ridges(rng, np.hypot(fx, fy), wave) for wave in (1.2, 2.2, 4.0))
+    struts = sum(_ridges(rng, np.hypot(fx, stretch * fy), wave) for wave, stretch in ((0.75, 6.0), (1.2, 6.0), (2.0, 4.0)))
+    net = sum(_ridges(rng, np.hypot(fx, fy), wave) for wave in (0.9, 1.6, 3.0))
     clouds = _field(rng, np.hypot(fx, fy), 14.0) + 0.6 * _field(rng, np.hypot(fx, fy), 6.0)
     stack = np.stack([struts, net, clouds])
     stack -= stack.mean((1, 2), keepdims=True)
