@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from koalib.errors import UserError
 
@@ -42,6 +43,65 @@ def interval(score: dict) -> str:
 
 
 # ---------------------------------------------------------------- data
+
+
+@data_app.command("list")
+def data_list(data: Data = "", as_json: Json = False) -> None:
+    """Show the data sets: films by split, licence, DOI, and whether they are here."""
+    from koalib.data.listing import overview
+
+    rows = overview(data)
+    if as_json:
+        return print_json(rows)
+    table = Table("name", "films", "splits", "licence", "doi", "here")
+    for row in rows:
+        table.add_row(row["name"], str(row["images"] or "any"), ", ".join(row["counts"]), row["licence"], row["doi"], row["path"] or "no")
+    Console().print(table)
+
+
+@data_app.command("fetch")
+def data_fetch(name: str, data: Data = "", mirror: Annotated[str, typer.Option(help="Another address of the zip, or of the folder it is in.")] = "", as_json: Json = False) -> None:
+    """Download a public data set and verify every film."""
+    from koalib.data.fetch import fetch
+
+    _tell_verification(fetch(name, data, mirror or None), as_json)
+
+
+@data_app.command("verify")
+def data_verify(name: str, data: Data = "", as_json: Json = False) -> None:
+    """Compare a copy with the manifest; exit 1 when it differs."""
+    from koalib.data.verify import verify
+
+    _tell_verification(verify(name, data), as_json)
+
+
+def _tell_verification(found: dict, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(f"{found['dataset']}: {found['images']} films, {'complete and unchanged' if found['ok'] else 'not as published'}")
+        for split, grades in found["counts"].items():
+            typer.echo(f"  {split}: " + ", ".join(f"grade {grade} {n}" for grade, n in grades.items()))
+        for kind in ("missing", "changed", "unknown", "patients_in_several_splits"):
+            for item in found[kind]:
+                typer.echo(f"  {kind.replace('_', ' ')}: {item}")
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+@data_app.command("audit")
+def data_audit(name: str, data: Data = "", as_json: Json = False, out: Annotated[str, typer.Option(help="Folder of the page, the table and the JSON (default: build/audit/NAME).")] = "") -> None:
+    """Look for copies, mirror images, inverted films, mixed patients and shortcuts in a set or in one's own films."""
+    from koalib.data.audit import audit
+    from koalib.data.audit_page import write_audit
+
+    found = audit(name, data)
+    page = write_audit(found, Path(out or Path("build", "audit", Path(name).stem)))
+    if as_json:
+        return print_json(found.report)
+    for kind, value in found.report.items():
+        typer.echo(f"{kind.replace('_', ' ')}: {len(value) if isinstance(value, list) else value}")
+    typer.echo(f"page with pictures: {page}")
 
 
 # ---------------------------------------------------------------- training and evaluation

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import pandas as pd
 from tqdm import tqdm
@@ -14,7 +15,9 @@ from koalib.data.images import decode, film_hash, scaled
 from koalib.data.polarity import is_inverted
 from koalib.data.rasters import Raster
 from koalib.data.sources import Source
+from koalib.errors import UserError
 
+S, T = TypeVar("S"), TypeVar("T")
 LOW_CONTRAST = 15 / 255
 """Standard deviation below which a film is called of low contrast: 15 grey levels of 256."""
 WIDE = 2.5
@@ -42,13 +45,28 @@ def describe_films(source: Source, paths: Iterable[str], label: str) -> pd.DataF
     return pd.DataFrame(read_all(source, list(paths), lambda raster, _: describe_film(raster), label))
 
 
-def read_all(source: Source, paths: list[str], use: Callable[[Raster, int], object], label: str) -> list:
+def read_all(source: Source, paths: list[str], use: Callable[[Raster, int], T], label: str) -> list[T]:
     """``use(raster, index)`` of every film, in order; a progress bar shows on a terminal."""
-    def one(index: int) -> object:
+    def one(index: int) -> T:
         return use(decode(source.read(paths[index]), f"{source.root}: {paths[index]}"), index)
 
+    return _in_threads(one, range(len(paths)), label)
+
+
+def read_each(source: Source, paths: list[str], use: Callable[[Raster], T], label: str) -> list[T | None]:
+    """``use(raster)`` of every film, in order, None for one that cannot be read."""
+    def one(path: str) -> T | None:
+        try:
+            return use(decode(source.read(path), path))
+        except UserError:
+            return None
+
+    return _in_threads(one, paths, label)
+
+
+def _in_threads(work: Callable[[S], T], items: Sequence[S], label: str) -> list[T]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(tqdm(pool.map(one, range(len(paths))), total=len(paths), desc=label, unit="film", disable=None))
+        return list(tqdm(pool.map(work, items), total=len(items), desc=label, unit="film", disable=None))
 
 
 def unique_ids(paths: Iterable[str]) -> list[str]:

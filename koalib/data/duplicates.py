@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 COARSE, COARSE_ALIKE, COARSE_SAME = (24, 24), 0.995, 0.999
-FINE, FINE_SIGMA, FINE_ALIKE = (96, 128), 2.0, 0.6
+FINE, FINE_SIGMA, FINE_ALIKE, FINE_CONFIRMS = (96, 128), 2.0, 0.6, 0.5
 BLOCK = 1024
 
 
@@ -24,6 +24,11 @@ class Pairs:
     second: np.ndarray
     straight: np.ndarray
     mirrored: np.ndarray
+
+    @property
+    def closest(self) -> np.ndarray:
+        """The larger of the two correlations."""
+        return np.maximum(self.straight, self.mirrored)
 
     @property
     def by_mirror(self) -> np.ndarray:
@@ -48,14 +53,23 @@ def fine(pixels: np.ndarray) -> np.ndarray:
 
 def alike(films: np.ndarray, threshold: float) -> Pairs:
     """Pairs among ``films`` (N, H, W) whose correlation, straight or mirrored, is above ``threshold``."""
-    straight, mirrored = _unit(films), _unit(films[:, :, ::-1])
+    straight, mirrored = unit(films), unit(films[:, :, ::-1])
     found = [list(block) for block in _blocks(straight, mirrored, threshold)]
     columns = [np.concatenate(column) for column in zip(*found)] if found else [np.empty(0, int)] * 2 + [np.empty(0)] * 2
     return Pairs(*columns)
 
 
+def correlated(films: np.ndarray, pairs: Pairs) -> Pairs:
+    """The same pairs with the correlations of other thumbnails of the films (N, H, W)."""
+    straight, mirrored = unit(films), unit(films[:, :, ::-1])
+    first = straight[pairs.first]
+    return Pairs(pairs.first, pairs.second, (first * straight[pairs.second]).sum(1), (first * mirrored[pairs.second]).sum(1))
+
+
 def groups_of(pairs: Pairs, n: int) -> np.ndarray:
     """Number of the group of each of ``n`` films, int (n,): films joined by a chain of pairs share it."""
+    if not len(pairs.first):
+        return np.arange(n)
     links = coo_array((np.ones(len(pairs.first), bool), (pairs.first, pairs.second)), shape=(n, n))
     return connected_components(links, directed=False)[1]
 
@@ -74,7 +88,7 @@ def _blocks(straight: np.ndarray, mirrored: np.ndarray, threshold: float) -> Ite
         yield first + start, second + start, as_is[first, second], turned[first, second]
 
 
-def _unit(films: np.ndarray) -> np.ndarray:
+def unit(films: np.ndarray) -> np.ndarray:
     """float32 (N, H*W) of zero mean and unit norm, so that a product of two is their correlation."""
     flat = films.reshape(len(films), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -34,12 +36,16 @@ def films(path: str, two_knees: str) -> Films:
     return films_of(path, manifest, dict(zip(manifest["path"], manifest["path"])), root, stamp, two_knees)
 
 
+def listing(path: str) -> tuple[pd.DataFrame, list[str], Path]:
+    """Rows, the path of each film, and the root the paths are relative to; no film is read."""
+    with _opened(path) as (source, rows):
+        return rows, list(rows["path"]), source.root
+
+
 def manifest_of(path: str) -> tuple[pd.DataFrame, Path, str]:
     """Manifest in the form of ``data/manifests``, the root its paths are relative to, and the copy's stamp."""
-    place = Path(path).expanduser()
-    root = place.parent if place.suffix.lower() == ".csv" and place.is_file() else place
-    with open_source(root) as source:
-        rows = _rows_of_csv(place) if root != place else _rows_of_tree(source)
+    with _opened(path) as (source, rows):
+        root = source.root
         stamp = f"{root.resolve()} {_stamp(source, rows)}"
         facts = _facts(source, list(rows["path"]), stamp, str(path))
     manifest = pd.concat([rows, facts], axis=1)
@@ -47,6 +53,14 @@ def manifest_of(path: str) -> tuple[pd.DataFrame, Path, str]:
     patient = manifest["patient"].where(manifest["patient"] != "", manifest["exact_twin_of"])
     manifest["group"] = patient.where(patient != "", manifest["image_id"])
     return manifest, root, stamp
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[Source, pd.DataFrame]]:
+    place = Path(path).expanduser()
+    is_table = place.suffix.lower() == ".csv" and place.is_file()
+    with open_source(place.parent if is_table else place) as source:
+        yield source, _rows_of_csv(place) if is_table else _rows_of_tree(source)
 
 
 def _rows_of_tree(source: Source) -> pd.DataFrame:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from koalib.data.films import Films, films_of
 from koalib.data.registry import info, locate, read_manifest
 from koalib.data.sources import open_source
@@ -11,12 +13,25 @@ from koalib.errors import UserError
 
 
 def films(name: str, data: str | Path | None, two_knees: str) -> Films:
-    """Films of a public set; the copy itself is read only when an array of pixels has to be made."""
-    manifest = read_manifest(name)
-    root = locate(name, data)
+    """Films of a public set; the copy itself is read only when an array of pixels has to be made.
+
+    Raises:
+        UserError: the copy lacks films of the set.
+    """
+    manifest, where, root, stamp = _joined(name, data)
+    return films_of(name, manifest, dict(zip(manifest["path"], where)), root, stamp, two_knees)
+
+
+def listing(name: str, data: str | Path | None) -> tuple[pd.DataFrame, list[str], Path]:
+    """Manifest, the path of each of its films in the copy, and the copy."""
+    return _joined(name, data)[:3]
+
+
+def _joined(name: str, data: str | Path | None) -> tuple[pd.DataFrame, list[str], Path, str]:
+    manifest, root = read_manifest(name), locate(name, data)
     with open_source(root) as source:
         stamp, where = source.stamp(), info(name).films(source)
     missing = [path for path in manifest["path"] if path not in where]
     if missing:
         raise UserError(f"{root}: lacks {len(missing)} films of {name} (first: {missing[0]}); see koalib data verify {name}")
-    return films_of(name, manifest, where, root, stamp, two_knees)
+    return manifest, [where[path] for path in manifest["path"]], root, stamp
