@@ -200,8 +200,10 @@ def group_codes(groups: np.ndarray, n: int) -> np.ndarray:
 
 def resampling_weights(n_groups: int, n: int, seed: int) -> np.ndarray:
     """How often each group was drawn in each of n resamples with replacement: (n, n_groups), rows sum to n_groups."""
-    drawn = np.random.default_rng(seed).integers(0, n_groups, size=(n, n_groups))
-    return np.stack([np.bincount(row, minlength=n_groups) for row in drawn]).astype(float)
+    rng, weights = np.random.default_rng(seed), np.empty((n, n_groups))
+    for row in weights:  # row by row: a matrix of draws beside that of counts would double the memory
+        row[:] = np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)
+    return weights
 
 
 def by_group(values: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Contrasts against loops and known variances; McNemar and Holm against statsmodels and published forms."""
 
+import json
+
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from koalib.errors import UserError
+from koalib.paths import ROOT
 from koalib.study import metrics, stats
 
 
@@ -142,3 +145,10 @@ def test_holm_by_hand():
     found = stats.holm({"C2": 0.01, "C3": float("nan"), "C5": 0.04, "C6": 0.03})
     assert np.isnan(found["C3"]) and {k: found[k] for k in ("C2", "C5", "C6")} == pytest.approx({"C2": 0.03, "C5": 0.06, "C6": 0.06})
     assert list(found) == ["C2", "C3", "C5", "C6"]
+
+
+def test_the_documented_coverage_is_the_recorded_one():
+    text = (ROOT / "docs" / "statistics.md").read_text()
+    for row in json.loads((ROOT / "data" / "results" / "coverage.json").read_text())["rows"]:
+        shares = " | ".join(f"{row[name]:.1%}" for name in ("patients_and_seeds", "one_seed", "films_as_if_independent"))
+        assert f"| {100 * row['seed_sd']:.0f} | {row['seeds']} | {shares} |" in text
