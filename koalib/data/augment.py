@@ -30,9 +30,10 @@ def standardise(x: Tensor) -> Tensor:
         gives zeros.
     """
     x = x[:, None] if x.dim() == 3 else x
-    x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
-    std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True, correction=0)
-    return (x - mean) / std.clamp_min(GREY_LEVEL)
+    flat = x.flatten(1).float()
+    std, mean = torch.std_mean(flat, dim=1, keepdim=True, correction=0)
+    floor = 1.0 if x.dtype == torch.uint8 else GREY_LEVEL
+    return ((flat - mean) / std.clamp_min(floor)).view(x.shape)
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ HARMLESS = {
     "contrast": Augment(contrast=0.25),
     "gamma": Augment(gamma=0.3),
     "noise": Augment(noise=0.15),
-    "blur": Augment(blur=0.004),
+    "blur": Augment(blur=0.006),
     "erasing": Augment(erase=0.25),
 }
 #: Changes that destroy what the grade is read from, or make knees that do not exist.
@@ -208,7 +209,7 @@ RECIPES = {
     "light": Augment(flip=0.5, rotate=10, contrast=0.25),
     "geometry": _GEOMETRY,
     "standard": _STANDARD,
-    "strong": replace(_STANDARD, rotate=15, scale=0.2, blur=0.004, erase=0.25),
+    "strong": replace(_STANDARD, rotate=15, scale=0.2, blur=0.006, erase=0.25),
     **HARMLESS,
     **HARMFUL,
 }
