@@ -54,9 +54,12 @@ def fit_thresholds(p: np.ndarray, grade: np.ndarray) -> list[float]:
     """Four rising thresholds on the expected grade with the best quadratic weighted kappa on these films.
 
     Coordinate ascent on a grid of 0.01 from two starts, plain rounding and the cuts that give every grade its share;
-    it is exact in each coordinate, deterministic, and ends where no single threshold can be moved to advantage.
+    it is exact in each coordinate, deterministic, and ends where no single threshold can be moved to advantage. Of equally
+    good places it takes the middle one. Films of a single grade have no kappa: plain rounding is returned.
     """
     grade, p = check_predictions(grade, p)
+    if len(np.unique(grade)) == 1:
+        return np.arange(0.5, N_GRADES - 1).tolist()
     expected, edges = expected_grade(p), np.arange(0, N_GRADES - 1 + _STEP, _STEP)
     # below[k, j]: films of grade k whose expected grade lies under edge j
     below = np.stack([np.searchsorted(np.sort(expected[grade == k]), edges, side="left") for k in range(N_GRADES)])
@@ -79,11 +82,12 @@ def _climb(below: np.ndarray, cuts: np.ndarray, truth: np.ndarray) -> tuple[floa
             low, high = (cuts[i - 1] if i else 0), (cuts[i + 1] if i + 1 < len(cuts) else below.shape[1] - 1)
             tries = np.repeat(cuts[None], high - low + 1, axis=0)
             tries[:, i] = np.arange(low, high + 1)
-            cuts = tries[np.argmax(kappa(tries))]
-        reached = kappa(cuts[None])[0]
-        if reached <= best:
+            reached = kappa(tries)
+            level = np.flatnonzero(reached >= reached.max() - 1e-12)
+            cuts = tries[level[len(level) // 2]]
+        if reached.max() <= best + 1e-12:
             return float(best), tuple(int(c) for c in cuts)
-        best = reached
+        best = reached.max()
 
 
 def slope_intercept(p: np.ndarray, grade: np.ndarray, groups: np.ndarray) -> dict[str, dict[str, float]]:
@@ -92,7 +96,11 @@ def slope_intercept(p: np.ndarray, grade: np.ndarray, groups: np.ndarray) -> dic
     ``slope``: of logit P(KL >= 2) in a logistic regression of the event on it; 1 is right, below 1 too extreme.
     ``intercept``: of the same with the slope held at 1 (calibration in the large); 0 is right, above 0 too low.
     Cox 1958, doi 10.1093/biomet/45.3-4.562; Van Calster et al. 2019, doi 10.1186/s12916-019-1466-7.
-    Standard errors are clustered by group (sandwich).
+    Standard errors are clustered by group (sandwich). A model that separates the two sides without error has an infinite
+    slope and no interval.
+
+    Raises:
+        UserError: all films on one side of KL >= 2.
     """
     import statsmodels.api as sm  # a second to import, needed by reports only
 
@@ -101,12 +109,12 @@ def slope_intercept(p: np.ndarray, grade: np.ndarray, groups: np.ndarray) -> dic
     clusters = {"cov_type": "cluster", "cov_kwds": {"groups": group_codes(groups, len(grade))}}
     if event.min() == event.max():
         raise UserError("calibration at KL >= 2: the films are all on one side of it; films of both sides are needed")
-    slope = sm.GLM(event, sm.add_constant(score), sm.families.Binomial()).fit(**clusters)
     large = sm.GLM(event, np.ones((len(event), 1)), sm.families.Binomial(), offset=score).fit(**clusters)
-    return {
-        name: dict(zip(("value", "low", "high"), map(float, (fit.params[i], *fit.conf_int()[i])), strict=True))
-        for name, fit, i in (("slope", slope, 1), ("intercept", large, 0))
-    }
+    found = {"slope": (np.inf, np.nan, np.nan), "intercept": (large.params[0], *large.conf_int()[0])}
+    if score[event == 1].min() < score[event == 0].max():
+        slope = sm.GLM(event, sm.add_constant(score), sm.families.Binomial()).fit(**clusters)
+        found["slope"] = (slope.params[1], *slope.conf_int()[1])
+    return {name: dict(zip(("value", "low", "high"), map(float, ends), strict=True)) for name, ends in found.items()}
 
 
 def reliability(probability: np.ndarray, event: np.ndarray, groups: np.ndarray, bins: int = 10, n: int = 10_000, seed: int = 0) -> pd.DataFrame:

@@ -62,6 +62,12 @@ def test_thresholds_are_no_worse_than_rounding_and_no_single_move_helps():
             assert metrics.from_confusion(metrics.confusion(grade, metrics.decide(p, others)))["qwk"] <= best + 1e-9
 
 
+def test_thresholds_lie_in_the_middle_of_a_gap_and_round_where_kappa_is_undefined():
+    p = np.eye(5)[np.repeat(np.arange(5), 4)] * 0.9 + 0.02  # mean grades 0.2, 1.1, 2, 2.9, 3.8
+    assert calibration.fit_thresholds(p, np.repeat(np.arange(5), 4)) == pytest.approx([0.65, 1.55, 2.45, 3.35], abs=0.02)
+    assert calibration.fit_thresholds(p[:4], np.zeros(4, int)) == [0.5, 1.5, 2.5, 3.5]
+
+
 def test_cross_fit_never_shows_a_fold_its_own_films():
     logits, grade = ordinal_films(100, seed=2)
     p, fold, seen = softmax(logits, axis=1), np.arange(100) % 4, []
@@ -110,6 +116,12 @@ def test_slope_equals_an_unpenalised_logistic_regression():
     score = np.log(p[:, 2:].sum(1) / p[:, :2].sum(1))
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(score[:, None], grade >= 2)
     assert calibration.slope_intercept(p, grade, np.arange(400))["slope"]["value"] == pytest.approx(model.coef_[0, 0], rel=1e-4)
+
+
+def test_a_perfect_separation_has_an_infinite_slope_and_no_warning(recwarn):
+    grade = np.repeat(np.arange(5), 4)
+    found = calibration.slope_intercept(np.eye(5)[grade] * 0.9 + 0.02, grade, np.arange(20))
+    assert found["slope"]["value"] == np.inf and np.isnan(found["slope"]["low"]) and not recwarn.list
 
 
 def test_slope_needs_both_sides():
