@@ -81,6 +81,7 @@ class Study:
 
 
 FIVE = (0, 1, 2, 3, 4)
+AGAIN = (0, 1)  #: seeds of an arm that is also compared with itself (A/A)
 HUB = "ImageNet weights, not on this machine"
 LITE0 = "tf_efficientnet_lite0"
 
@@ -88,14 +89,14 @@ LITE0 = "tf_efficientnet_lite0"
 
 _protocol = Experiment("gornale2020", LITE0, "imagenet", size=160, epochs=15, select="last", ema=0.99)
 PROTOCOL = Study("protocol", "what twins of test films in the training set are worth", tuple(
-    Arm(_protocol.but(training_set=kind, variant=kind), folds=FIVE) for kind in ("no_twins", "twins", "random")))
+    Arm(_protocol.but(training_set=kind, variant=kind), folds=FIVE, seeds=AGAIN if kind == "no_twins" else (0,)) for kind in ("no_twins", "twins", "random")))
 
 # ---------------------------------------------------------------- transfer: C2
 
 _transfer = Experiment("gornale2020", LITE0, size=160, epochs=15, ema=0.99)
 _phantom_start = Experiment("phantom", LITE0, patients=3_000, size=160, epochs=10, lr=2e-3, variant="start")
 TRANSFER = Study("transfer", "C2: pretrained against scratch", (
-    Arm(_transfer.but(pretrained="imagenet", variant="imagenet"), folds=FIVE, rates=(3e-4, 6e-4, 1.2e-3)),
+    Arm(_transfer.but(pretrained="imagenet", variant="imagenet"), folds=FIVE, seeds=AGAIN, rates=(3e-4, 6e-4, 1.2e-3)),
     Arm(_transfer.but(epochs=45, variant="scratch"), folds=FIVE, rates=(1e-3, 2e-3, 4e-3)),
     Arm(_transfer.but(variant="phantom"), folds=FIVE, rates=(6e-4, 1.2e-3, 2.4e-3), after=_phantom_start),
 ), first=(_phantom_start,))
@@ -112,7 +113,8 @@ def _architectures() -> Study:
     common = Experiment("chen2018", "", size=128, epochs=10, variant="chen2018")
     tuned = Experiment("gornale2020", "", size=128, epochs=15, ema=0.99, variant="from_chen2018")
     first = tuple(common.but(model=model, lr=lr) for model, lr in _SMALL.items())
-    small = tuple(Arm(tuned.but(model=e.model), folds=FIVE, rates=(e.lr / 10, e.lr / 4, e.lr / 2), after=e) for e in first)
+    small = tuple(Arm(tuned.but(model=e.model), folds=FIVE, seeds=AGAIN if e.model == "convnext_atto" else (0,),
+                      rates=(e.lr / 10, e.lr / 4, e.lr / 2), after=e) for e in first)
     imagenet = tuple(Arm(tuned.but(model=model, pretrained="imagenet", size=224, variant="imagenet"), folds=FIVE, rates=(1e-4, 2e-4, 4e-4), needs=HUB) for model in _COMPARED)
     return Study("architectures", "C1, C3: ConvNeXt against the other families", small + imagenet, first=first)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import PartialState
 
 from koalib.data.datasets import KneeDataset, load
 from koalib.machine import commit, describe, device, precision, versions
@@ -32,7 +33,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
         start: checkpoint to start from where the experiment names an earlier run (``run:RUN``).
 
     Returns:
-        The record that ``run.json`` holds. Scores are of validation and out-of-fold films; a sealed test split is
+        The record that ``run.json`` holds (in the first process, where there are several). Scores are of validation and out-of-fold films; a sealed test split is
         predicted and recorded, and scored by nobody here.
 
     Raises:
@@ -48,6 +49,8 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     source = experiment.pretrained if start else model.pretrained_source
     model, progress = fit(experiment, model, films, out, resume=resume, deadline=deadline, report=report, bars=bars)
 
+    if not PartialState().is_main_process:  # the others have done their share of every step
+        return {}
     mode = precision(experiment.precision, device())
     predictions = _predictions(model, dataset, pixels, roles, mode)
     decision = decision_rule(predictions)
