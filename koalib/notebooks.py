@@ -170,7 +170,7 @@ def execute(path: Path, out: Path, parameters: dict, students: bool = False, cel
             _refuse_unknown(path, parameters)
             done = papermill.execute_notebook(
                 without_solutions(notebook) if students else notebook, str(out), parameters,
-                kernel_name=KERNEL, cwd=str(out.parent), progress_bar=False, timeout=cell_limit,
+                kernel_name=KERNEL, cwd=str(out.parent), progress_bar=False, start_timeout=300, timeout=cell_limit,
                 store_widget_state=False, extra_arguments=["--log-level=ERROR"],
             )
             error = unfinished(done)

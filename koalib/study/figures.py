@@ -19,6 +19,7 @@ from koalib.study.calibration import reliability
 from koalib.study.claims import BOTH, GCT, NEITHER, WAVELET
 from koalib.study.comparisons import arm_runs, curve_table, stack
 from koalib.study.experiments import find_study
+from koalib.study.front import phantom_grades
 from koalib.study.style import save
 from koalib.study.tables import HEADLINE, README, renew_readme
 
@@ -106,6 +107,7 @@ def headline_reliability() -> Figure | None:
 
 
 FIGURE_MAKERS: dict[str, Callable[[], Figure | None]] = {
+    "phantoms": phantom_grades,
     "protocol": _arms("protocol", "What twins of test films in the training set are worth"),
     "transfer_curves": transfer_curves,
     "architectures": _arms("architectures", "The compared families", thesis=0.863),
