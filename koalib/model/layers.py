@@ -4,6 +4,8 @@ GCT: Yang, Zhu, Wu, Yang, "Gated Channel Transformation for Visual Recognition",
 WTConv: Finder, Amoyal, Treister, Freifeld, "Wavelet Convolutions for Large Receptive Fields", ECCV 2024, arXiv 2407.05848.
 """
 
+from typing import Callable
+
 import torch
 import torch.nn.functional as F
 from timm.layers import EcaModule, SEModule
@@ -33,23 +35,28 @@ class GCT(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
-    def gate(self, x: Tensor) -> Tensor:
-        """The factor of each channel, (B, C, 1, 1) or (B, 1, 1, C), in (0, 2)."""
-        pixels, channel = ((1, 2), 3) if self.channels_last else ((2, 3), 1)
-        shape = (1, 1, 1, -1) if self.channels_last else (1, -1, 1, 1)
-        alpha, gamma, beta = (p.to(torch.promote_types(x.dtype, torch.float32)).view(shape)
-                              for p in (self.alpha, self.gamma, self.beta))
-        x = x.to(alpha.dtype)  # a sum over thousands of pixels needs more than bf16
+    def of_energy(self, energy: Tensor, alpha: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """Gate (B, C) in (0, 2) from each channel's sum of squares (l2) or of magnitudes (l1) over pixels, (B, C)."""
+        alpha, gamma, beta = (p.to(energy.dtype).flatten() for p in (alpha, gamma, beta))
         if self.norm == "l2":
-            embedding = alpha * (x.square().sum(pixels, keepdim=True) + self.eps).sqrt()
-            scale = (embedding.square().mean(channel, keepdim=True) + self.eps).rsqrt()
+            embedding = alpha * (energy + self.eps).sqrt()
+            normaliser = (embedding.square().mean(1, keepdim=True) + self.eps).sqrt()
         else:
-            embedding = alpha * x.abs().sum(pixels, keepdim=True)
-            scale = 1 / (embedding.abs().mean(channel, keepdim=True) + self.eps)
-        return 1 + torch.tanh(gamma * (embedding * scale) + beta)
+            embedding = alpha * energy
+            normaliser = embedding.abs().mean(1, keepdim=True) + self.eps
+        return 1 + torch.tanh(gamma * embedding / normaliser + beta)
+
+    @property
+    def of_squares(self) -> Callable | None:
+        """`of_energy` where it takes sums of squares, which a fused convolution provides, else None."""
+        return self.of_energy if self.norm == "l2" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x).to(x.dtype)
+        pixels = (1, 2) if self.channels_last else (2, 3)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # a sum over thousands of pixels needs more than bf16
+        energy = wide.square().sum(pixels) if self.norm == "l2" else wide.abs().sum(pixels)
+        gate = self.of_energy(energy, self.alpha, self.gamma, self.beta).to(x.dtype)
+        return x * (gate[:, None, None] if self.channels_last else gate[:, :, None, None])
 
     def extra_repr(self) -> str:
         return f"{self.alpha.shape[1]}, norm={self.norm}"
@@ -83,15 +90,16 @@ def _open_gate(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
 def put_gate_before(layer: nn.Module, gate: nn.Module) -> None:
     """Let every input of `layer` pass `gate` first; the layer's own parameters keep their names."""
     layer.gate = gate
-    layer.register_forward_pre_hook(_open_gate)
+    if not isinstance(layer, DepthwiseConv2d):  # which sees to its gate itself
+        layer.register_forward_pre_hook(_open_gate)
 
 
 class WTConv2d(DepthwiseConv2d):
     """Wavelet convolution (ECCV 2024, Algorithm 1): a depthwise convolution and one on the bands of each wavelet level.
 
     `weight` and `bias` are the base convolution's, under the names of `nn.Conv2d`. Band kernels `bands.i` are
-    (4C, 1, k, k) with the bands LL, LH, HL, HH of a channel side by side, their factors `scales.i` are (1, 4C, 1, 1).
-    The wavelet's filters are constants, no parameters.
+    (4C, 1, k, k) with the bands LL, LH, HL, HH of a channel side by side, their factors `scales.i` are (1, 4C, 1, 1);
+    the finest level is the first. The wavelet's filters are constants, no parameters.
 
     Args:
         kernel_size: of the base convolution (odd); `wavelet_kernel` of those on the bands.
@@ -112,30 +120,35 @@ class WTConv2d(DepthwiseConv2d):
         for kernel in self.bands:
             nn.init.kaiming_uniform_(kernel, a=5**0.5)  # as nn.Conv2d starts
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
-        if self.base_scale is not None:
-            weight = weight * self.base_scale.view(-1, 1, 1, 1)
-            bias = None if bias is None else bias * self.base_scale.view(-1)
-        base = depthwise_conv2d(x, weight, bias, padding=self.padding)
-        return base + self._wavelet_branch(x.to(base.dtype))
+    def base(self) -> tuple[Tensor, Tensor | None]:
+        if self.base_scale is None:
+            return self.weight, self.bias
+        # a factor multiplies a few weights instead of every pixel
+        bias = None if self.bias is None else self.bias * self.base_scale.view(-1)
+        return self.weight * self.base_scale.view(-1, 1, 1, 1), bias
 
-    def _wavelet_branch(self, x: Tensor) -> Tensor:
-        """Sum of the levels' outputs, coarsest first, (B, C, H, W)."""
+    def _kernels(self) -> list[Tensor]:
+        return [kernel * scale.view(-1, 1, 1, 1) for kernel, scale in zip(self.bands, self.scales)]
+
+    def band_kernels(self) -> list[Tensor] | None:
+        haar = self.wavelet in ("haar", "db1") and self.mode == "zero"
+        return self._kernels() if haar else None
+
+    def beside(self, x: Tensor) -> Tensor | None:
+        """Sum of the wavelet levels' outputs, coarsest first, (B, C, H, W)."""
         sizes, filtered = [], []
-        for kernel, scale in zip(self.bands, self.scales):
+        for kernel in self._kernels():
             sizes.append(x.shape[-2:])
             bands = dwt2d(x, self.wavelet, self.mode)
             x = bands[:, :, 0]
-            padding = (kernel.shape[-1] // 2,) * 2
-            # the factor multiplies a few weights instead of every pixel
-            out = depthwise_conv2d(bands.flatten(1, 2), kernel * scale.view(-1, 1, 1, 1), None, padding=padding)
+            out = depthwise_conv2d(bands.flatten(1, 2), kernel, None, padding=(kernel.shape[-1] // 2,) * 2)
             filtered.append(out.unflatten(1, (-1, 4)))
-        total = 0
+        total = None
         for size, bands in zip(reversed(sizes), reversed(filtered)):
-            bands = torch.cat((bands[:, :, :1] + (total if torch.is_tensor(total) else 0), bands[:, :, 1:]), 2)
-            total = idwt2d(bands, size, self.wavelet, self.mode).unsqueeze(2)
-        return total.squeeze(2)
+            if total is not None:
+                bands = torch.cat((bands[:, :, :1] + total.unsqueeze(2), bands[:, :, 1:]), 2)
+            total = idwt2d(bands, size, self.wavelet, self.mode)
+        return total
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, levels={len(self.bands)}, wavelet={self.wavelet}"
@@ -145,15 +158,13 @@ class WideBranchConv2d(DepthwiseConv2d):
     """Control of `WTConv2d`: the base convolution and a plain depthwise one beside it, scaled, without wavelets."""
 
     def __init__(self, channels: int, kernel_size: int = 7, branch_kernel: int = 5, bias: bool = True):
-        super().__init__(channels, kernel_size, padding=kernel_size // 2, bias=bias)
+        super().__init__(channels, kernel_size, padding=max(kernel_size, branch_kernel) // 2, bias=bias)
         self.branch = nn.Parameter(torch.empty(channels, 1, branch_kernel, branch_kernel))
         self.scale = nn.Parameter(torch.zeros(1, channels, 1, 1))
         nn.init.kaiming_uniform_(self.branch, a=5**0.5)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def base(self) -> tuple[Tensor, Tensor | None]:
         # two kernels on one input are one kernel: the smaller is laid into the centre of the larger
         margin = (self.kernel_size[0] - self.branch.shape[-1]) // 2
-        base = F.pad(self.weight, (max(-margin, 0),) * 4)
-        branch = F.pad(self.branch * self.scale.view(-1, 1, 1, 1), (max(margin, 0),) * 4)
-        kernel = base + branch
-        return depthwise_conv2d(x, kernel, self.bias, padding=(kernel.shape[-1] // 2,) * 2)
+        branch = self.branch * self.scale.view(-1, 1, 1, 1)
+        return F.pad(self.weight, (max(-margin, 0),) * 4) + F.pad(branch, (max(margin, 0),) * 4), self.bias

@@ -1,17 +1,16 @@
 """CPU kernels of gated depthwise wavelet convolutions, compiled by Numba when first used.
 
-The layers' only door to the kernels: tensors in, tensors out, channels_last. `available` says whether Numba is there.
+The layers' only door to the kernels: tensors in, tensors out, channels_last. `available` says whether Numba is there;
+it is imported no sooner than needed.
 """
+
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch import Tensor
 
-try:
-    from koalib.model.kernels import run, tasks
-    available = True
-except ImportError:  # no Numba: PyTorch's own kernels serve
-    available = False
+available = find_spec("numba") is not None
 
 SIZES = (3, 5, 7)  # kernels of these sizes have a weight gradient
 GROUPS = 4  # films are summed in so many groups, whatever the number of threads: a fixed order
@@ -53,6 +52,7 @@ def convolve(x: Tensor, kernels: list[Tensor], size: tuple[int, int], stride: in
         spread: distance of x's pixels, with zeros between them (for a transposed convolution).
         gate, coefficient: (B, C) or None; bias: (C) or None; other: (B, C, *size) or None.
     """
+    from koalib.model.kernels import run, tasks
     films, channels, height, width = x.shape
     (top, left), side = padding, kernels[0].shape[-1]
     rows = max((size[0] - 1) * stride + side, top + (height - 1) * spread + 1)
@@ -78,6 +78,7 @@ def input_gradient(grad: Tensor, kernels: list[Tensor], size: tuple[int, int], s
 def weight_gradients(x: Tensor, grad: Tensor, kernels: list[Tensor], stride: int = 1, padding: tuple[int, int] = (0, 0),
                      gate: Tensor | None = None) -> tuple[list[Tensor], Tensor, Tensor]:
     """Gradients of `convolve` to its kernels, its bias (C) and its gate (B, C) from that of its output."""
+    from koalib.model.kernels import run, tasks
     films, channels, height, width = x.shape
     size, side = grad.shape[-2:], kernels[0].shape[-1]
     rows = max((size[0] - 1) * stride + side, padding[0] + height)
@@ -101,6 +102,7 @@ def weight_gradients(x: Tensor, grad: Tensor, kernels: list[Tensor], stride: int
 
 def energies(x: Tensor) -> Tensor:
     """Sum of squares of each channel of each film, (B, C) float32."""
+    from koalib.model.kernels import run, tasks
     films, channels, height, width = x.shape
     starts, out = run.block_starts(channels), np.empty(films * channels, np.float32)
     run.run(tasks.energies, films * len(starts), films, starts, channels, height * width, *run.words(x), out)

@@ -5,21 +5,16 @@ Its margins free every convolution of border conditions, and one block of channe
 Tensors in memory are seen as flat arrays of 16-bit words: float32 ("wide", two words a number) or bfloat16.
 """
 
-import numba
 from llvmlite.binding import get_host_cpu_features
 from numba import float32
 
+from koalib.model.kernels.compiler import jit
 from koalib.model.kernels.simd import (LANES, add, fma, get, load, load_bfloat16, multiply, put, splat, store,
                                        store_bfloat16, subtract, tile)
 
 # Kernel rows whose weight gradients are summed at once. With 32 registers of sixteen floats each number that is loaded
 # meets up to four rows of accumulators; smaller registers hold no more than one row.
 ROWS_AT_ONCE = {3: 3, 5: 5, 7: 4} if get_host_cpu_features().get("avx512f") else {3: 1, 5: 1, 7: 1}
-
-
-def jit(function):
-    """Compile for threads that do not hold Python's lock."""
-    return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 @jit

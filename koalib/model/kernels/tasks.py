@@ -6,10 +6,12 @@ of its next task from a counter. Tasks write to places of their own, so that who
 `plan` describes the planes: row 0 the base, row i wavelet level i, with the columns below (offsets in numbers).
 """
 
-from koalib.model.kernels.planes import (analyse, convolve_row, fill_plane, jit, read, synthesise_row, weight_gradient,
-                                         write)
-from koalib.model.kernels.simd import LANES, add, fma, load, multiply, splat, store, take_ticket
 from numba import float32
+
+from koalib.model.kernels.compiler import jit, kernel
+from koalib.model.kernels.planes import (analyse, convolve_row, fill_plane, read, synthesise_row, weight_gradient,
+                                         write)
+from koalib.model.kernels.simd import LANES, add, fma, load, splat, store, take_ticket
 
 # columns of a plan: size of the output, where the plane starts, its row length and its area in pixels, its kernel and
 # where its weights start, where the inverse transform of the next level is kept
@@ -44,7 +46,7 @@ def _branch_row(scratch, plan, level, row, weights, taps, bands, target, target_
     synthesise_row(scratch, bands, width, target, target_pitch)
 
 
-@jit
+@kernel
 def convolve(scratch, counter, films, starts, channels, source, source_wide, height, width, top, left, spread, stride,
              plan, rows, weights, gate, bias, result, result_wide, other, other_wide, coefficient):
     """result = gate * (convolution + wavelet branch of source) + bias + coefficient * other, task by task.
@@ -94,7 +96,7 @@ def convolve(scratch, counter, films, starts, channels, source, source_wide, hei
                 write(result, result_wide, place, value)
 
 
-@jit
+@kernel
 def weight_gradients(scratch, counter, films, groups, starts, channels, source, source_wide, height, width, top, left,
                      stride, plan, grad, grad_wide, grad_plan, weights, gate, out, bias_out, dots):
     """Gradients of all weights and of the bias, summed over a group of films, and of the gate for each film.
@@ -135,7 +137,7 @@ def weight_gradients(scratch, counter, films, groups, starts, channels, source, 
         store(bias_out, task * LANES, total)
 
 
-@jit
+@kernel
 def energies(counter, films, starts, channels, pixels, source, source_wide, out):
     """Sum of squares of each channel of each film, out (films * channels)."""
     blocks = len(starts)
