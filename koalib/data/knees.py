@@ -13,6 +13,8 @@ from koalib.data.polarity import SIZE, likeness, local_contrast, resampled, temp
 FRAME = 64
 """Side of the frame, in pixels, at which the joint template was made; its centre lies ``JOINT_BELOW`` rows below the frame's."""
 JOINT_BELOW = 2
+JOINT_ROW = 0.58
+"""Where the joint lies in the training films' frame, from its top."""
 FRAME_SHARES = (0.35, 0.42, 0.5, 0.6, 0.72, 0.85, 1.0)
 """Sides of the frame that are tried, as shares of the leg's width on the film."""
 TALLEST = 2.2
@@ -37,10 +39,10 @@ class KneeCrop:
     confidence: float
 
     @property
-    def centre(self) -> tuple[float, float]:
-        """Row and column of the joint on the film."""
+    def joint(self) -> tuple[float, float]:
+        """Row and column of the middle of the joint on the film: a little below the frame's centre."""
         top, bottom, left, right = self.box
-        return (top + bottom) / 2, (left + right) / 2
+        return top + JOINT_ROW * (bottom - top), (left + right) / 2
 
 
 def find_knees(image: KneeImage) -> list[KneeCrop]:
@@ -77,12 +79,16 @@ def _single(image: KneeImage) -> KneeCrop:
 
 
 def _find_joint(leg: np.ndarray) -> tuple[float, float, float]:
-    """Row and column of the frame's centre and the side of the frame, in pixels of the leg's part of the film."""
-    candidates = [_match(leg, share) for share in FRAME_SHARES if share * leg.shape[1] <= TALLEST * leg.shape[0]]
-    _, row, column = max(candidates)
-    shares = np.geomspace(0.4, 1.0, 9)
-    sides = [share * leg.shape[1] for share in shares]
-    return row, column, max(sides, key=lambda side: _frame_likeness(leg, row, column, side))
+    """Row and column of the frame's centre and the side of the frame, in pixels of the leg's part of the film.
+
+    The joint template proposes a place at each of several scales; how well a frame around it resembles the whole mean
+    knee decides between them and sets the size, which the joint line alone tells badly.
+    """
+    height, width = leg.shape
+    proposals = [_match(leg, share) for share in FRAME_SHARES if share * width <= TALLEST * height]
+    sides = [share * width for share in np.geomspace(0.4, 1.0, 9)]
+    frames = [(match + _frame_likeness(leg, row, column, side), row, column, side) for match, row, column in proposals for side in sides]
+    return max(frames)[1:]
 
 
 def _match(leg: np.ndarray, share: float) -> tuple[float, float, float]:
