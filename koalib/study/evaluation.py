@@ -8,20 +8,28 @@ from koalib.data.datasets import load
 from koalib.errors import UserError
 from koalib.machine import device, precision
 from koalib.model.weights import load_checkpoint
+from koalib.study import ledger
 from koalib.study.metrics import evaluation
 from koalib.study.predict import predict
+
+SEAL = "headline"  #: the study whose protocol opens the official test
 
 
 def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, data: str | Path | None = None) -> dict:
     """The document of ``koalib evaluate --json`` (design: ``n, accuracy, ..., intervals, per_grade, confusion``).
 
     Probabilities are tempered as the checkpoint says; the plain names are argmax. Intervals resample patients.
+    The official test split of a public set is left out until the study ``headline`` is unsealed.
 
     Raises:
-        UserError: an unreadable checkpoint, a missing data set, a split without films.
+        UserError: an unreadable checkpoint, a missing data set, a split without films or still sealed.
     """
     model, metadata = load_checkpoint(checkpoint)
     knees = load(dataset, data=data)
+    closed = ledger.sealed(knees.table.assign(dataset=knees.name)).to_numpy() & (not ledger.unsealed(SEAL))
+    if split == "test" and closed.any():
+        raise UserError(f"{dataset}: its test split is sealed; koalib study unseal {SEAL} opens it under docs/protocol.md")
+    knees = knees.select(~closed)
     if split is not None:
         rows = (knees.table.split == split).to_numpy()
         if not rows.any():
