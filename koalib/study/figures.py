@@ -21,7 +21,8 @@ from koalib.study.comparisons import arm_runs, curve_table, stack
 from koalib.study.experiments import find_study
 from koalib.study.front import phantom_grades
 from koalib.study.style import save
-from koalib.study.tables import HEADLINE, README, renew_readme
+from koalib.study.card import CARD, card_block
+from koalib.study.tables import HEADLINE, README, renew_block, results_block
 
 TRANSFER = {"from ImageNet": "tf_efficientnet_lite0/imagenet", "from the phantom": "tf_efficientnet_lite0/phantom", "from scratch": "tf_efficientnet_lite0/scratch"}
 ATTO = {"neither": NEITHER, "gct": GCT, "wavelet": WAVELET, "both": BOTH}
@@ -119,8 +120,8 @@ FIGURE_MAKERS: dict[str, Callable[[], Figure | None]] = {
 }
 
 
-def renew(folder: Path = FIGURES, readme: Path = README) -> list[Path]:
-    """Renew all figures and the README's result table; return the files written."""
+def renew(folder: Path = FIGURES, readme: Path = README, card: Path = CARD) -> list[Path]:
+    """Renew all figures, the README's result table and the model card's figures; return the files written."""
     matplotlib.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -130,4 +131,4 @@ def renew(folder: Path = FIGURES, readme: Path = README) -> list[Path]:
             file.unlink(missing_ok=True)
         else:
             written.append(save(figure, file))
-    return [*written, renew_readme(readme)]
+    return [*written, renew_block(readme, results_block()), renew_block(card, card_block())]

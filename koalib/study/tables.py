@@ -84,20 +84,20 @@ def results_block() -> str:
     return "\n\n".join(parts)
 
 
-def recorded_block(text: str) -> str:
-    """The part of a README between the marks.
+def recorded_block(text: str, name: str = README.name) -> str:
+    """The part of a document between the marks.
 
     Raises:
         UserError: the marks are missing.
     """
     if BEGIN not in text or END not in text:
-        raise UserError(f"README.md: the marks {BEGIN} and {END} are missing; put them where the results belong")
+        raise UserError(f"{name}: the marks {BEGIN} and {END} are missing; put them where the results belong")
     return text.split(BEGIN, 1)[1].split(END, 1)[0].strip()
 
 
-def renew_readme(file: Path = README) -> Path:
-    """Write the results between the README's marks."""
+def renew_block(file: Path, block: str) -> Path:
+    """Write ``block`` between the marks of a document."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    recorded_block(text)
+    recorded_block(text, file.name)
     before, after = text.split(BEGIN, 1)[0], text.split(END, 1)[1]
-    return atomic_write(file, f"{before}{BEGIN}\n{results_block()}\n{END}{after}")
+    return atomic_write(file, f"{before}{BEGIN}\n{block}\n{END}{after}")

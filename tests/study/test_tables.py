@@ -6,7 +6,7 @@ from fake_ledger import fill
 from koalib.errors import UserError
 from koalib.study import figures
 from koalib.study.claims import Answer
-from koalib.study.tables import BEGIN, END, README, amount, markdown, recorded_block, renew_readme, results_block, studies_markdown
+from koalib.study.tables import BEGIN, END, README, amount, markdown, recorded_block, renew_block, results_block, studies_markdown
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_figures_are_those_of_the_ledger():
 def test_readme_is_renewed_between_its_marks_only(empty):
     file = empty / "README.md"
     file.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nend\n")
-    renew_readme(file)
+    renew_block(file, results_block())
     text = file.read_text()
     assert text.startswith("# Title\n") and text.endswith("\nend\n") and "old" not in text
     assert recorded_block(text) == results_block()
@@ -37,7 +37,7 @@ def test_readme_without_marks_is_left_alone(empty):
     file = empty / "README.md"
     file.write_text("# Title\n")
     with pytest.raises(UserError, match="README.md: the marks"):
-        renew_readme(file)
+        renew_block(file, results_block())
     assert file.read_text() == "# Title\n"
 
 
