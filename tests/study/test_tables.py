@@ -49,13 +49,14 @@ def test_studies_say_what_was_not_run_and_why(empty):
 
 
 def test_figures_follow_a_partly_filled_ledger(empty):
-    (empty / "README.md").write_text(f"{BEGIN}\n{END}\n")
+    for name in ("README.md", "card.md"):
+        (empty / name).write_text(f"{BEGIN}\n{END}\n")
     (empty / "figures").mkdir()
     (empty / "figures" / "loss.png").write_bytes(b"of an earlier ledger")
     fill("ablation", only=("start", "both", "neither"))
-    written = [file.name for file in figures.renew(empty / "figures", empty / "README.md")]
-    assert written == ["ablation_arms.png", "README.md"]
-    assert sorted(f.name for f in (empty / "figures").iterdir()) == ["ablation_arms.png"]
+    written = [file.name for file in figures.renew(empty / "figures", empty / "README.md", empty / "card.md")]
+    assert written == ["phantoms.png", "ablation_arms.png", "README.md", "card.md"]
+    assert sorted(f.name for f in (empty / "figures").iterdir()) == ["ablation_arms.png", "phantoms.png"]
 
 
 @pytest.mark.parametrize(("answer", "text"), [
