@@ -28,13 +28,21 @@ COMPONENTS = 60
 UNUSUAL, REJECT = 0.97, 0.99
 
 
-def fit_kind(x: np.ndarray) -> Kind:
-    """Probabilistic PCA of standardised features."""
-    mean, scale = x.mean(0), x.std(0) + 1e-3
-    z = (x - mean) / scale
-    pca = PCA(COMPONENTS).fit(z)
-    rest = (z**2).sum(1) - (pca.transform(z) ** 2).sum(1)
-    return Kind(mean, scale, pca.components_, pca.explained_variance_, float(rest.mean() / (x.shape[1] - COMPONENTS)))
+def fit_kinds(films: dict[str, np.ndarray]) -> tuple[Kind, ...]:
+    """Probabilistic PCA of each kind's features, in units of the first kind's spread and with at least its noise.
+
+    Phantoms resemble one another more than real films do; measured in their own spread, a phantom with a little more
+    grain would be further from them than a photograph is from a real knee.
+    """
+    first = next(iter(films.values()))
+    scale, kinds = first.std(0) + 1e-3, []
+    for x in films.values():
+        z = (x - x.mean(0)) / scale
+        pca = PCA(COMPONENTS).fit(z)
+        noise = float(((z**2).sum(1) - (pca.transform(z) ** 2).sum(1)).mean() / (x.shape[1] - COMPONENTS))
+        noise = max(noise, kinds[0].noise) if kinds else noise
+        kinds.append(Kind(x.mean(0), scale, pca.components_, np.maximum(pca.explained_variance_, noise), noise))
+    return tuple(kinds)
 
 
 def knee_films() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -107,7 +115,7 @@ def as_grey(picture: np.ndarray) -> np.ndarray:
 
 def write_numbers(novelty: Novelty, names: list[str]) -> None:
     """Half precision is enough for a distance whose margin is wide."""
-    tensors = {f"{name}.{part}": getattr(kind, part).astype(np.float16 if part == "basis" else np.float32) for name, kind in zip(names, novelty.kinds, strict=True) for part in ("mean", "scale", "basis", "variance")}
+    tensors = {f"{name}.{part}": np.ascontiguousarray(getattr(kind, part), np.float16 if part == "basis" else np.float32) for name, kind in zip(names, novelty.kinds, strict=True) for part in ("mean", "scale", "basis", "variance")}
     about = {"noise": {name: kind.noise for name, kind in zip(names, novelty.kinds, strict=True)}, "unusual": novelty.unusual, "reject": novelty.reject}
     atomic_write(NUMBERS, safetensors.numpy.save(tensors, {"koalib": json.dumps(about)}))
 
@@ -115,7 +123,7 @@ def write_numbers(novelty: Novelty, names: list[str]) -> None:
 def main() -> None:
     """Fit, set the thresholds, measure, write."""
     films, rng = knee_films(), np.random.default_rng(0)
-    kinds = tuple(fit_kind(fit) for fit, _ in films.values())
+    kinds = fit_kinds({name: fit for name, (fit, _) in films.items()})
 
     def score(x: np.ndarray) -> np.ndarray:
         return np.log(np.min([kind.distance(x) for kind in kinds], axis=0))

@@ -1,0 +1,194 @@
+"""The case book: nothing acknowledged is lost, nobody sees another's readings, the log cannot be rewritten."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from koalib.clinic import schema
+from koalib.clinic.diagnosis import Diagnosis, JointSpace
+from koalib.clinic.export import harmless, to_csv
+from koalib.clinic.grader import Grader
+from koalib.clinic.records import Book
+from koalib.errors import UserError
+
+READING = Diagnosis("knee.png", grade=2, probabilities=(0.05, 0.1, 0.6, 0.2, 0.05), prediction_set=(1, 2, 3), refer=True, reasons=("wide_set",), remarks=("low_contrast",),
+                    side="L", inverted=False, pixel_spacing_mm=(0.5, 0.5), joint_space=JointSpace(3.5, None, "mm"), seconds=0.1, model="m", version="v", film_sha256="a" * 64)
+
+
+def test_a_saved_reading_comes_back_as_it_was(grader: Grader, film: bytes, book: Book) -> None:
+    (diagnosis,) = grader.grade(film)
+    case = book.case(book.save(diagnosis, "P-7"))
+    assert case.diagnosis == replace(diagnosis, source=None) and case.patient == "P-7" and case.status == "open"
+    assert (case.diagnosis.pictures.film == diagnosis.pictures.film).all()
+    assert abs(case.diagnosis.pictures.heat - diagnosis.pictures.heat).max() < 1 / 255
+
+
+def test_decisions_follow_one_another_and_the_last_counts(book: Book) -> None:
+    number = book.save(READING)
+    book.decide(number, "change", 3, "large osteophytes")
+    assert (book.case(number).status, book.case(number).final_grade) == ("changed", 3)
+    book.decide(number, "reject", reason="wrong patient")
+    assert (book.case(number).status, book.case(number).final_grade) == ("rejected", None)
+    book.decide(number, "accept")
+    assert (book.case(number).status, book.case(number).final_grade) == ("accepted", 2)
+    assert [line["action"] for line in book.audit()] == ["save", "change", "reject", "accept"]
+
+
+@pytest.mark.parametrize(("action", "grade", "reason"), [("change", 3, " "), ("change", None, "why"), ("change", 7, "why"), ("reject", None, ""), ("delete", None, "why")])
+def test_a_decision_without_grade_or_reason_is_refused(book: Book, action: str, grade: int | None, reason: str) -> None:
+    number = book.save(READING)
+    with pytest.raises(UserError):
+        book.decide(number, action, grade, reason)
+    assert book.case(number).status == "open"
+
+
+def test_search_by_patient_date_grade_and_change(book: Book) -> None:
+    first, second = book.save(READING, "Alpha-1"), book.save(replace(READING, grade=4, film_sha256="b" * 64), "Beta-2")
+    book.decide(first, "change", 3, "why")
+    day = book.case(first).made_at[:10]
+
+    def found(**query: object) -> list[int]:
+        return [case.id for case in book.search(**query)]
+
+    assert found() == [second, first] and found(patient="alpha") == [first] and found(patient="%") == []
+    assert found(grade=3) == [first] and found(grade=2) == [] and found(grade=4) == [second] and found(changed=True) == [first]
+    assert found(since=day, until=day) == [second, first] and found(since="2999-01-01") == [] and found(until="1999-01-01") == []
+
+
+def test_the_earlier_film_is_of_the_same_knee_and_before(book: Book) -> None:
+    old = book.save(replace(READING, grade=1, film_sha256="b" * 64), "P-1", taken_on="2020-01-01")
+    book.save(replace(READING, grade=4, side="R", film_sha256="c" * 64), "P-1", taken_on="2021-01-01")
+    book.save(replace(READING, grade=4, film_sha256="d" * 64), "P-2", taken_on="2021-01-01")
+    new = book.save(READING, "P-1", taken_on="2023-01-01")
+    assert book.earlier(book.case(new)).id == old
+    assert book.earlier(book.case(old)) is None
+
+
+def test_readers_see_their_own_readings_only(tmp_path: Path) -> None:
+    with Book(tmp_path / "b.sqlite", "anna") as anna, Book(tmp_path / "b.sqlite", "ben") as ben:
+        number = anna.save(READING)
+        assert ben.search() == [] and ben.cases([number]) == []
+        for look in (ben.case, lambda n: ben.decide(n, "accept")):
+            with pytest.raises(UserError, match="not in the book"):
+                look(number)
+
+
+def test_patient_data_stay_out_unless_a_setting_says_so(tmp_path: Path) -> None:
+    source = Dataset()
+    source.PatientID, source.PatientName, source.PatientBirthDate, source.StudyDate = "4711-0815", "Mustermann^Erika", "19580923", "20240131"
+    reading, path = replace(READING, source=source), tmp_path / "b.sqlite"
+    with Book(path) as book:
+        case = book.case(book.save(reading))
+        assert case.patient == book.case(book.save(replace(reading, film_sha256="b" * 64))).patient != "4711-0815"
+        assert case.taken_on == "2024-01-31" and book.identity(case.patient) is None
+        book._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        content = path.read_bytes()
+        assert not any(secret in content for secret in (b"4711-0815", b"Mustermann", b"19580923"))
+        book.keep_identity(True)
+        book.save(replace(reading, film_sha256="c" * 64))
+        assert book.identity(case.patient)["name"] == "Mustermann^Erika"
+
+
+def test_the_log_cannot_be_changed_and_shows_when_it_was(book: Book) -> None:
+    number = book.save(READING)
+    book.decide(number, "accept")
+    assert book.audit_is_whole()
+    for attack in ("UPDATE audit SET action = 'x'", "DELETE FROM audit", "UPDATE reading SET grade = 0", "UPDATE decision SET grade = 0"):
+        with pytest.raises(sqlite3.IntegrityError):
+            book._db.execute(attack)
+    book._db.execute("DROP TRIGGER audit_keeps")  # somebody with a database tool
+    book._db.execute("UPDATE audit SET detail = '{}' WHERE id = 1")
+    assert not book.audit_is_whole()
+
+
+def test_foreign_keys_hold_and_the_journal_is_wal(book: Book) -> None:
+    assert book._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal" and book._db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        book._db.execute("INSERT INTO decision (reading_id, reader_id, made_at, action, grade) VALUES (99, 99, 'now', 'accept', 1)")
+
+
+def test_an_older_book_is_migrated_and_a_newer_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "b.sqlite"
+    with monkeypatch.context() as older:
+        older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        older.setattr(schema, "VERSION", 1)
+        with Book(path) as book:
+            book._db.execute("INSERT INTO patient (pseudonym, made_at) VALUES ('P-1', 'then')")
+    with Book(path) as book:
+        assert book._db.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION
+        assert book._db.execute("SELECT count(*) FROM patient").fetchone()[0] == 1 and book._db.execute("SELECT count(*) FROM identity").fetchone()[0] == 0
+        book._db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    with pytest.raises(UserError, match="newer koalib"):
+        Book(path)
+
+
+def test_what_is_no_book_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.sqlite").write_text("not a data base, but a text that is long enough to be looked at" * 50)
+    with pytest.raises(UserError, match="b.sqlite"):
+        Book(tmp_path / "b.sqlite")
+
+
+WRITER = """
+import sys
+from dataclasses import replace
+sys.path.insert(0, {folder!r})
+from test_records import READING
+from koalib.clinic.records import Book
+book = Book({path!r}, "writer")
+print("ready", flush=True)
+for i in range({saves}):
+    print(book.save(replace(READING, film_sha256=f"{{i:064d}}"), {patient!r}), flush=True)
+"""
+
+
+def start_writer(path: Path, saves: int, patient: str = "P") -> subprocess.Popen:
+    """Another process that saves readings and acknowledges each on its output."""
+    program = WRITER.format(folder=str(Path(__file__).parent), path=str(path), saves=saves, patient=patient)
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is of POSIX")
+def test_kill_9_during_200_saves_loses_no_acknowledged_one(tmp_path: Path) -> None:
+    path = tmp_path / "b.sqlite"
+    writer = start_writer(path, 200)
+    acknowledged = []
+    for line in writer.stdout:
+        if line.strip().isdigit():
+            acknowledged.append(int(line))
+        if len(acknowledged) == 60:
+            writer.send_signal(signal.SIGKILL)  # what is still in the pipe was acknowledged, too
+    assert writer.wait() == -signal.SIGKILL and 60 <= len(acknowledged) < 200
+    with Book(path, "writer") as book:
+        kept = {case.id for case in book.search(limit=1000)}
+        assert set(acknowledged) <= kept and len(kept) <= len(acknowledged) + 1
+        assert book.audit_is_whole() and len(book.audit()) == len(kept)
+        assert book._db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_two_processes_may_write_into_one_book(tmp_path: Path) -> None:
+    path = tmp_path / "b.sqlite"
+    writers = [start_writer(path, 40, patient) for patient in ("P-1", "P-2")]
+    answers = [writer.communicate(timeout=120)[0].split() for writer in writers]
+    assert all(writer.returncode == 0 for writer in writers) and not set(answers[0][1:]) & set(answers[1][1:])
+    with Book(path, "writer") as book:
+        assert len(book.search(limit=1000)) == 80 and book.audit_is_whole()
+
+
+@pytest.mark.parametrize("evil", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", " =1"])
+def test_csv_disarms_formulas(book: Book, evil: str) -> None:
+    number = book.save(replace(READING, image=evil), evil)
+    book.decide(number, "reject", reason=evil)
+    rows = list(csv.DictReader(io.StringIO(to_csv(book.search()).decode("utf-8-sig"))))
+    assert len(rows) == 1 and all(not str(value).lstrip(" \t").startswith(("=", "+", "-", "@")) for value in rows[0].values())
+    assert harmless(0.5) == 0.5 and harmless("knee.png") == "knee.png"

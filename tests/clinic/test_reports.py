@@ -1,0 +1,146 @@
+"""Reports: they open, say the same thing, carry the notice, and nothing put into them becomes markup."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+
+from koalib.clinic import fonts
+from koalib.clinic.grader import Grader
+from koalib.clinic.records import Book, Case
+from koalib.clinic.report import REPORTS, make_report
+from koalib.clinic.texts import all_texts, text
+from koalib.errors import UserError
+
+EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+
+
+@pytest.fixture
+def case(grader: Grader, film: bytes, book: Book) -> Case:
+    (diagnosis,) = grader.grade(film, name=f"{EVIL}-left.png")
+    number = book.save(diagnosis, EVIL)
+    book.decide(number, "change", 3, f"骨赘明显 {EVIL}")
+    return book.case(number)
+
+
+@pytest.fixture
+def dicom_case(grader: Grader, dicom_film: bytes, book: Book) -> Case:
+    (diagnosis,) = grader.grade(dicom_film)
+    return book.case(book.save(diagnosis))
+
+
+class Tags(HTMLParser):
+    """Every tag and address of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+        assert not any(name.startswith("on") for name, _ in attributes)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_web_page_stands_alone_and_escapes_everything(case: Case, language: str) -> None:
+    page = make_report("html", case, language=language).content.decode()
+    found = Tags(page)
+    assert "script" not in found.tags and found.tags.count("img") == 2
+    assert all(address.startswith("data:image/png;base64,") for address in found.addresses)
+    assert text("notice", language) in page and "骨赘明显" in page and "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler-utils is not installed")
+def test_the_pdf_is_one_page_that_reads_in_both_languages(case: Case, language: str, tmp_path: Path) -> None:
+    (tmp_path / "r.pdf").write_bytes(make_report("pdf", case, language=language).content)
+    words = subprocess.run(["pdftotext", "-layout", tmp_path / "r.pdf", "-"], capture_output=True, text=True, check=True).stdout
+    assert words.count("\f") == 1 and "骨赘明显" in words and "<script>" in words
+    assert text("report_title", language) in words and text("notice", language)[:20] in words
+    listed = subprocess.run(["pdffonts", tmp_path / "r.pdf"], capture_output=True, text=True, check=True).stdout.splitlines()[2:]
+    assert listed and all(line[60:].split()[0] == "yes" or " yes " in line for line in listed), "every font is embedded"
+
+
+def test_the_fonts_have_every_character_that_is_used() -> None:
+    from fontTools.ttLib import TTFont
+
+    latin, chinese = (set(TTFont(path).getBestCmap()) for path in (fonts.LATIN, fonts.CHINESE))
+    missing = [c for run, in_chinese in fonts.runs(all_texts()) for c in run if ord(c) not in (chinese if in_chinese else latin)]
+    assert missing == []
+
+
+def test_a_very_long_reason_still_fits_on_one_page(case: Case) -> None:
+    content = make_report("pdf", replace(case, reason="long " * 800)).content
+    assert content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") == 1
+
+
+def test_json_has_the_shape_of_the_structured_report(case: Case) -> None:
+    found = json.loads(make_report("json", case).content)
+    lines = {line["code"]: line for line in found["findings"]}
+    assert all(set(line) == {"code", "finding", "value", "unit", "confidence"} for line in lines.values())
+    assert lines["KL"]["value"] == case.diagnosis.grade and lines["KLREADER"]["value"] == 3 and lines["KL"]["confidence"] == pytest.approx(case.diagnosis.confidence, abs=1e-4)
+    assert sum(lines[f"KLP{g}"]["value"] for g in range(5)) == pytest.approx(1, abs=1e-3)
+    assert found["algorithm"]["version"] == case.diagnosis.version and found["notice"] == text("notice", "en")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("kind", ["sr", "sc"])
+def test_dicom_refers_to_the_source_and_is_valid(dicom_case: Case, kind: str, language: str, tmp_path: Path) -> None:
+    (tmp_path / "r.dcm").write_bytes(make_report(kind, dicom_case, language=language).content)
+    report, source = pydicom.dcmread(tmp_path / "r.dcm"), dicom_case.diagnosis.source
+    assert report.StudyInstanceUID == source.StudyInstanceUID
+    assert source.SOPInstanceUID in {element.value for element in report.iterall() if element.keyword == "ReferencedSOPInstanceUID"}
+    assert "Mustermann" not in str(report) and "4711" not in str(report)
+    if shutil.which("dciodvfy"):
+        said = subprocess.run(["dciodvfy", "-new", tmp_path / "r.dcm"], capture_output=True, text=True)
+        assert "Error" not in said.stderr + said.stdout, said.stderr
+
+
+def test_highdicom_reads_the_structured_report_again(dicom_case: Case) -> None:
+    report = highdicom.sr.srread(io.BytesIO(make_report("sr", dicom_case).content))
+    (group,) = report.content.get_image_measurement_groups()
+    values = {m.name.value: m.value for m in group.get_measurements()}
+    assert values["KL"] == dicom_case.diagnosis.grade and values["OAP"] == pytest.approx(dicom_case.diagnosis.oa_probability, abs=1e-4)
+    assert group.finding_sites[0].laterality.meaning == "Left"
+    assert text("notice", "en") in [item.TextValue for item in report.ContentSequence if "TextValue" in item]
+
+
+@pytest.mark.skipif(not shutil.which("dsrdump"), reason="dcmtk is not installed")
+def test_dsrdump_reads_the_structured_report(dicom_case: Case, tmp_path: Path) -> None:
+    (tmp_path / "r.dcm").write_bytes(make_report("sr", dicom_case).content)
+    said = subprocess.run(["dsrdump", tmp_path / "r.dcm"], capture_output=True, text=True)
+    assert said.returncode == 0 and "Kellgren-Lawrence grade" in said.stdout
+
+
+def test_the_secondary_capture_shows_film_and_heat_map(dicom_case: Case) -> None:
+    report = pydicom.dcmread(io.BytesIO(make_report("sc", dicom_case).content))
+    picture = report.pixel_array
+    film, painted = picture[:512, :512].astype(int), picture[:512, 512:].astype(int)
+    assert np.ptp(film, axis=2).max() == 0 and np.ptp(painted, axis=2).max() > 50 and report.BurnedInAnnotation == "YES"
+
+
+def test_identity_is_written_only_where_the_book_keeps_it(grader: Grader, dicom_film: bytes, book: Book) -> None:
+    book.keep_identity(True)
+    (diagnosis,) = grader.grade(dicom_film)
+    case = book.case(book.save(diagnosis))
+    for kind in REPORTS:
+        assert b"Mustermann" not in make_report(kind, case).content
+    assert pydicom.dcmread(io.BytesIO(make_report("sr", case, identity=book.identity(case.patient)).content)).PatientName == "Mustermann^Erika"
+
+
+def test_an_unknown_kind_is_refused(case: Case) -> None:
+    with pytest.raises(UserError, match="html"):
+        make_report("doc", case)
