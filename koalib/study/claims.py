@@ -7,14 +7,15 @@ A verdict is given when every planned run of the contrast is recorded, not befor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from koalib.study import curves, ledger
 from koalib.study.comparisons import Stack, arm, arm_runs, planned, stack
-from koalib.study.stats import Difference
-from koalib.study.verdicts import CLAIMS, claim_verdict, modules_moved
+from koalib.study.stats import Difference, a_against_a, holm
+from koalib.study.verdicts import CLAIMS, PRIMARY, claim_verdict, modules_moved
 
 CONVNEXT_T, CONVWGCNET_T = "convnext_tiny.fb_in1k/imagenet", "convwgcnet_tiny/imagenet"
 RIVALS_T = tuple(f"{model}/imagenet" for model in ("resnet50.a1_in1k", "mobilevit_s.cvnets_in1k", "vgg16.tv_in1k", "mobilenetv3_large_100.ra_in1k", "swin_tiny_patch4_window7_224.ms_in1k", "densenet121.ra_in1k"))
@@ -30,12 +31,13 @@ class Answer:
     """What the ledger says about a claim.
 
     value, low, high are NaN while nothing is recorded. They are shares where ``unit`` is ``percent`` or ``points``
-    (0.024 is 2.4 points), ratios where it is ``times``.
+    (0.024 is 2.4 points), ratios where it is ``times``. ``reason`` says why nothing may be judged, ``a_a`` is the size of
+    the reference arm's difference from itself (a logarithm where the unit is ``times``).
     """
 
     claim: str
     measured: str
-    verdict: str
+    verdict: str = ""
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
@@ -44,23 +46,41 @@ class Answer:
     runs: int = 0
     planned: int = 0
     note: str = ""
+    p: float = math.nan
+    a_a: float = 0.0
+    reason: str = ""
 
 
 def answers() -> list[Answer]:
     """All claims in their order."""
-    return [
+    still = _still(BOTH)
+    return _judge([
         _level("C1", CONVNEXT_T, "architectures", STAND_IN),
         _speed(),
         _lead(),
         _level("C4", CONVWGCNET_T, "ablation", BOTH),
-        _contrast("C5", "ablation", GAIN, "four_scores", "mean of the four scores, both modules - neither", _still(BOTH)),
-        _contrast("C6", "ablation", SYNERGY, "four_scores", "interaction of gates and wavelets, mean of the four scores", _still(BOTH)),
+        _contrast("C5", "ablation", GAIN, "four_scores", "mean of the four scores, both modules - neither", still, reference=NEITHER),
+        _contrast("C6", "ablation", SYNERGY, "four_scores", "interaction of gates and wavelets, mean of the four scores", still, reference=NEITHER),
         _mechanism("C7", "noise", "QWK kept under noise, with wavelets - without"),
         _mechanism("C8", "localisation", "energy of Grad-CAM in the lesion, with gates - without"),
         Answer("C9", "the system of notebook 07, driven through a browser by its test", "rebuilt and tested here, not measured"),
         Answer("C10", "dated publications", "not settled here", note="no dated publication was checked; a search of the literature has to decide"),
-        *(_contrast("C11", "ablation", GAIN, f"{name}_kl2", f"{name} for KL >= 2, both modules - neither", _still(BOTH)) for name in ("sensitivity", "specificity")),
-    ]
+        *(_contrast("C11", "ablation", GAIN, f"{name}_kl2", f"{name} for KL >= 2, both modules - neither", still, reference=NEITHER) for name in ("sensitivity", "specificity")),
+    ])
+
+
+def _judge(found: list[Answer]) -> list[Answer]:
+    """Give each answer the protocol's words: missing runs first, then reasons, then interval, Holm's p and A/A."""
+    complete = {a.claim: a.p for a in found if a.claim in PRIMARY and a.runs >= a.planned and not a.reason}
+    adjusted, judged = holm(complete), []
+    for a in found:
+        if a.verdict:
+            judged.append(a)
+            continue
+        size = abs(math.log(a.value)) if a.unit == "times" and a.value > 0 else abs(a.value)
+        words = claim_verdict(a.claim, a.low, a.high, a.reason, adjusted.get(a.claim), size <= a.a_a)
+        judged.append(replace(a, verdict=not_run_yet(a.runs, a.planned) if a.runs < a.planned and not a.reason else words))
+    return judged
 
 
 def claims_table() -> pd.DataFrame:
@@ -78,22 +98,25 @@ def _made(study: str, arms: list[str]) -> int:
     return sum(len(recorded.get(name, {})) for name in arms)
 
 
-def _judged(claim: str, study: str, arms: list[str], found: Difference | curves.Speedup | None, measured: str, reason: str = "", **more: object) -> Answer:
-    """The answer of a contrast: its interval judged by the protocol's rule once all its runs are there."""
-    made, of = _made(study, arms), planned(study, arms)
-    if made < of and not reason:
-        verdict = not_run_yet(made, of)
-    else:
-        verdict = claim_verdict(claim, *((found.low, found.high) if found else (math.nan, math.nan)), reason)
-    numbers = {"value": found.value, "low": found.low, "high": found.high} if found else {}
-    return Answer(claim, measured, verdict, runs=made, planned=of, **numbers, **more)
+def _answer(claim: str, study: str, arms: list[str], found: Difference | curves.Speedup | None, measured: str, **more: object) -> Answer:
+    """The answer of a contrast, not yet judged."""
+    numbers = {"value": found.value, "low": found.low, "high": found.high, "p": found.p} if found else {}
+    return Answer(claim, measured, runs=_made(study, arms), planned=planned(study, arms), **numbers, **more)
 
 
-def _contrast(claim: str, study: str, coefficients: dict[str, float], score: str, measured: str, reason: str = "", unit: str = "points") -> Answer:
-    """The answer of a linear contrast between arms on the films that all of them graded."""
+def _contrast(claim: str, study: str, coefficients: dict[str, float], score: str, measured: str, reason: str = "", unit: str = "points", reference: str = "") -> Answer:
+    """The answer of a linear contrast between arms on the films that all of them graded; ``reference`` is the A/A arm."""
     found = stack(study, list(coefficients))
     difference = found.contrast(coefficients)[score] if found else None
-    return _judged(claim, study, list(coefficients), difference, measured, reason, films=_films(found), unit=unit)
+    return _answer(claim, study, list(coefficients), difference, measured, reason=reason, films=_films(found), unit=unit, a_a=_same_arm(study, reference, score))
+
+
+def _same_arm(study: str, reference: str, score: str) -> float:
+    """Size of an arm's difference from itself between seeds, 0 while it has a single one."""
+    found = stack(study, [reference]) if reference else None
+    if found is None or len(found.probabilities[reference]) < 2:
+        return 0.0
+    return abs(a_against_a(found.grade, found.probabilities[reference], found.group, n=1)[score].value)
 
 
 def _films(found: Stack | None) -> str:
@@ -114,32 +137,40 @@ def _lead() -> Answer:
     model, rivals = (CONVNEXT_T, RIVALS_T) if here else (STAND_IN, RIVALS)
     reason = "" if here else arm("architectures", CONVNEXT_T).needs
     coefficients = {model: 1.0} | {name: -1.0 / len(rivals) for name in rivals}
-    return _contrast("C3", "architectures", coefficients, "accuracy", f"{'' if here else 'stand-in '}{model} - mean of {len(rivals)} others, accuracy", reason)
+    return _contrast("C3", "architectures", coefficients, "accuracy", f"{'' if here else 'stand-in '}{model} - mean of {len(rivals)} others, accuracy", reason, reference=model)
 
 
 def _speed() -> Answer:
     """C2: epochs to the same validation QWK, scratch over pretrained."""
-    arms = ["tf_efficientnet_lite0/scratch", "tf_efficientnet_lite0/imagenet"]
-    records = {record["name"]: record for record in ledger.read_runs("transfer")}
-    runs = arm_runs("transfer")
-    common = sorted(set(runs.get(arms[0], {})) & set(runs.get(arms[1], {})))
-    found = None
-    if len(common) > 1:
-        slow, fast = ([records[runs[name][key]]["curve"] for key in common] for name in arms)
-        found = curves.speedup(slow, fast)
+    slow, fast = "tf_efficientnet_lite0/scratch", "tf_efficientnet_lite0/imagenet"
+    records = {record["name"]: record["curve"] for record in ledger.read_runs("transfer")}
+    by_key = {name: {key: records[run] for key, run in arm_runs("transfer").get(name, {}).items()} for name in (slow, fast)}
+    found = _ratio(by_key[slow], by_key[fast])
+    again = _ratio({(f, 0): c for (f, s), c in by_key[fast].items() if s == 1}, {(f, s): c for (f, s), c in by_key[fast].items() if s == 0})
     note = "lower bound: a run from scratch never arrived" if found and found.at_least else ""
-    return _judged("C2", "transfer", arms, found, "epochs to 95 % of the worse arm's best validation QWK, scratch / pretrained", unit="times", note=note,
-                   films=f"gornale2020, {found.pairs} pairs of runs" if found else "")
+    return _answer("C2", "transfer", [slow, fast], found, "epochs to 95 % of the worse arm's best validation QWK, scratch / pretrained", unit="times", note=note,
+                   films=f"gornale2020, {found.pairs} pairs of runs" if found else "", a_a=abs(math.log(again.value)) if again and again.value > 0 else 0.0)
+
+
+def _ratio(slow: dict[tuple, list], fast: dict[tuple, list]) -> curves.Speedup | None:
+    """Speed-up over the runs (fold, seed) that both arms have, None with fewer than two."""
+    common = sorted(set(slow) & set(fast))
+    return curves.speedup([slow[key] for key in common], [fast[key] for key in common]) if len(common) > 1 else None
 
 
 def _mechanism(claim: str, key: str, measured: str) -> Answer:
     """C7 and C8 from the recorded measurement of the saved models of the study ``mechanism``."""
     recorded = (ledger.read_measurement("mechanism") or {}).get(key)
     found = Difference(recorded["value"], recorded["low"], recorded["high"], math.nan, recorded["seeds"]) if recorded else None
-    return _judged(claim, "mechanism", [NEITHER, GCT, WAVELET, BOTH], found, measured, films="phantom" if found else "")
+    return _answer(claim, "mechanism", [NEITHER, GCT, WAVELET, BOTH], found, measured, films="phantom" if found else "")
 
 
 def _still(name: str) -> str:
-    """Why the modules of an arm may not be judged: the reason of `verdicts.modules_moved`, or nothing."""
-    moved = ((ledger.read_measurement("modules") or {}).get("arms") or {}).get(name)
-    return modules_moved(moved.get("gate"), moved.get("branch")) if moved else ""
+    """Why the modules of an arm may not be judged: the reason of `verdicts.modules_moved`, or nothing.
+
+    A run that does not say how far its modules moved counts as one where they did not.
+    """
+    records = {record["name"]: record.get("modules", {}) for record in ledger.read_runs("ablation")}
+    moved = [records[run] for run in arm_runs("ablation").get(name, {}).values()]
+    return modules_moved(*(float(np.mean([m.get(part) or math.nan for m in moved])) for part in ("gate", "branch"))) if moved else ""
+

@@ -26,9 +26,11 @@ def branch_movement(model: nn.Module, x: Tensor) -> float | None:
     ratios, handles, training = [], [], model.training
 
     def look(layer: WTConv2d, inputs: tuple[Tensor]) -> None:
+        gate = getattr(layer, "gate", None)  # the layer sees to its gate itself, after this hook
+        seen = inputs[0] if gate is None else gate(inputs[0])
         weight, bias = layer.base()
-        base = F.conv2d(inputs[0], weight, bias, padding=layer.padding, groups=layer.groups)
-        ratios.append(float(layer.beside(inputs[0]).square().sum() / base.square().sum()))
+        base = F.conv2d(seen, weight, bias, padding=layer.padding, groups=layer.groups)
+        ratios.append(float(layer.beside(seen).square().sum() / base.square().sum()))
 
     for layer in model.modules():
         if isinstance(layer, WTConv2d):

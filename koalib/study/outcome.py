@@ -17,8 +17,8 @@ from koalib.model.weights import create, save_checkpoint
 from koalib.study import calibration, conformal, ledger, losses, metrics
 from koalib.study.checkpoint import STATE_FILE
 from koalib.study.experiment import Experiment
-from koalib.study.modules import branch_energy, gate_movement
-from koalib.study.predict import predict
+from koalib.study.movement import branch_movement, gate_movement
+from koalib.study.predict import model_input, predict
 from koalib.study.roles import assign_roles
 from koalib.study.training import Films, fit
 
@@ -61,7 +61,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
         "pretrained_source": source, "precision": mode, "commit": commit(), "versions": versions(), "machine": describe(),
         "finished_at": ledger.now(), "seconds": progress.curve[-1]["seconds"], "best_epoch": progress.best_epoch, "curve": progress.curve,
         "decision": decision, "scores": score_splits(predictions),
-        "modules": {"gate": gate_movement(model), "branch": branch_energy(model, pixels[films.val[:64]])},
+        "modules": {"gate": gate_movement(model), "branch": branch_movement(model, model_input(pixels[films.val[:64]], device()))},
     }
     save_checkpoint(model, out / WEIGHTS_FILE, {
         "model": experiment.model, "options": experiment.model_options, "size": experiment.size, "num_classes": losses.outputs(experiment.loss),

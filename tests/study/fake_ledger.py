@@ -30,8 +30,8 @@ def predictions(experiment: Experiment, skill: float) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def record_run(study: str, experiment: Experiment, skill: float = 0.7, rate: float = 0.5) -> None:
-    """Record one run: ``skill`` is about its accuracy, ``rate`` how fast its curve rises."""
+def record_run(study: str, experiment: Experiment, skill: float = 0.7, rate: float = 0.5, gate: float = 0.1) -> None:
+    """Record one run: ``skill`` is about its accuracy, ``rate`` how fast its curve rises, ``gate`` how far its gates moved."""
     folder = results_dir() / study / experiment.run_name
     folder.mkdir(parents=True)
     table = predictions(experiment, skill)
@@ -39,10 +39,10 @@ def record_run(study: str, experiment: Experiment, skill: float = 0.7, rate: flo
     qwk = metrics.scores(val.grade.to_numpy(), ledger.probabilities(val))["qwk"]
     curve = [{"epoch": e, "loss": 1 / e, "val_accuracy": skill, "val_qwk": qwk * (1 - np.exp(-rate * e)), "val_rps": 0.1, "seconds": 10.0 * e} for e in range(1, experiment.epochs + 1)]
     ledger.write_predictions(folder / ledger.PREDICTIONS_FILE, table)
-    ledger.write_json(folder / ledger.RUN_FILE, {"experiment": experiment.as_dict(), "seed": experiment.seed, "fold": experiment.fold, "curve": curve, "scores": {"val": {"qwk": {"value": qwk}}}})
+    ledger.write_json(folder / ledger.RUN_FILE, {"experiment": experiment.as_dict(), "seed": experiment.seed, "fold": experiment.fold, "curve": curve, "modules": {"gate": gate, "branch": 0.2}, "scores": {"val": {"qwk": {"value": qwk}}}})
 
 
-def fill(study: str, skill: dict[str, float] | None = None, rate: dict[str, float] | None = None, only: tuple[str, ...] = ()) -> int:
+def fill(study: str, skill: dict[str, float] | None = None, rate: dict[str, float] | None = None, only: tuple[str, ...] = (), gate: float = 0.1) -> int:
     """Record every run of a study that needs no missing weights; quality and speed by variant; return how many."""
     found, made = find_study(study), 0
     while True:
@@ -50,5 +50,5 @@ def fill(study: str, skill: dict[str, float] | None = None, rate: dict[str, floa
         if not todo:
             return made
         for e in todo:
-            record_run(study, e, (skill or {}).get(e.variant, 0.7), (rate or {}).get(e.variant, 0.5))
+            record_run(study, e, (skill or {}).get(e.variant, 0.7), (rate or {}).get(e.variant, 0.5), gate)
             made += 1
