@@ -1,0 +1,115 @@
+"""The ConvWGCNet family: names, options, starts that keep the old network, low precision."""
+
+import pytest
+import timm
+import torch
+
+from koalib.errors import UserError
+from koalib.model.convwgcnet import GATES, WAVELETS, add_wavelets_and_gates, is_new_parameter
+from koalib.model.layers import WTConv2d
+
+SIZES = ("atto", "femto", "pico", "nano", "tiny")
+FILM = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def build(name, **options):
+    """A small network whose blocks show: ConvNeXt's layer scale of 1e-6 would hide whatever is in them."""
+    torch.manual_seed(0)
+    small = {} if "lite" in name else {"depths": (1, 1, 2, 1), "dims": (16, 24, 32, 48), "ls_init_value": 1.0}
+    return timm.create_model(name, num_classes=5, **small, **options).eval()
+
+
+@torch.no_grad()
+def logits(network):
+    return network(FILM.to(next(network.parameters()).dtype))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_is_registered_and_takes_a_convnext_state(size):
+    with torch.device("meta"):
+        ours = timm.create_model(f"convwgcnet_{size}", num_classes=5)
+        plain = timm.create_model(f"convnext_{size}", num_classes=5)
+    shapes = {name: value.shape for name, value in ours.state_dict().items()}
+    for name, value in plain.state_dict().items():
+        assert shapes.pop(name) == value.shape
+    assert shapes and all(is_new_parameter(name) for name in shapes)
+
+
+def test_default_levels_by_stage():
+    with torch.device("meta"):
+        network = timm.create_model("convwgcnet_tiny")
+    levels = [len(m.bands) for m in network.modules() if isinstance(m, WTConv2d)]
+    assert levels == [5] * 3 + [4] * 3 + [3] * 9 + [2] * 3
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "convnext_atto", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize("gct", GATES)
+@pytest.mark.parametrize("wavelet", ["none", "add", "conv5"])
+def test_the_start_keeps_the_output(name, gct, wavelet):
+    network = build(name).double()
+    before = logits(network)
+    add_wavelets_and_gates(network, gct, wavelet).double()
+    assert (logits(network) - before).abs().max() <= 1e-6 * before.abs().max()
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "tf_efficientnet_lite0"])
+def test_the_start_keeps_the_output_of_our_kernels(name):
+    network = build(name)
+    before = logits(network)
+    after = logits(add_wavelets_and_gates(network))
+    assert (after - before).abs().max() <= 1e-5 * before.abs().max()
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "tf_efficientnet_lite0"])
+def test_a_wavelet_scale_of_a_tenth_shows(name):
+    network = build(name)
+    before = logits(network)
+    add_wavelets_and_gates(network)
+    for parameter, value in network.named_parameters():
+        if "scales" in parameter:
+            value.data.fill_(0.1)
+    assert (logits(network) - before).abs().max() > 1e-3 * before.abs().max()
+
+
+def test_replace_can_start_from_the_centre():
+    network = build("convnext_tiny")
+    old = network.stages[0].blocks[0].conv_dw.weight.clone()
+    add_wavelets_and_gates(network, wavelet="replace", replace_start="centre")
+    assert torch.equal(network.stages[0].blocks[0].conv_dw.weight, old[..., 1:6, 1:6])
+
+
+@pytest.mark.parametrize("gct", GATES)
+@pytest.mark.parametrize("wavelet", WAVELETS)
+@pytest.mark.parametrize("name", ["convwgcnet_tiny", "convwgcnet_atto"])
+def test_bfloat16_is_close_to_float32(name, gct, wavelet):
+    network = build(name, gct=gct, wavelet=wavelet)
+    shapes = {}
+    hooks = [m.register_forward_hook(lambda m, x, y, name=path: shapes.setdefault(name, (x[0], y.float())))
+             for path, m in network.named_modules() if hasattr(m, "weight")]  # fmt: skip
+    expected = logits(network)
+    whole = dict(shapes)
+    shapes.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = logits(network).float()
+    for hook in hooks:
+        hook.remove()
+    span = expected.max() - expected.min()
+    worst = {path: ((y - whole[path][1]).abs().max() / whole[path][1].abs().max().clamp_min(1e-6)).item() for path, (x, y) in shapes.items()}
+    path = max(worst, key=worst.get)
+    assert (found - expected).abs().max() <= 0.05 * span, f"largest error {worst[path]:.3f} in {path}, input {tuple(shapes[path][0].shape)}"
+
+
+@pytest.mark.parametrize("wavelet", WAVELETS)
+def test_a_training_step_moves_every_parameter(wavelet):
+    network = build("convwgcnet_tiny", wavelet=wavelet).train()
+    for name, value in network.named_parameters():
+        if name.endswith("gate.gamma") or "scale" in name:
+            value.data.add_(0.1)  # zero-started factors hide what they multiply in the first step
+    network(FILM.expand(2, -1, -1, -1)).square().sum().backward()
+    still = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.abs().max() > 0]
+    assert still == []
+
+
+def test_mistakes_are_told():
+    with pytest.raises(UserError, match="wavelet='haar' is unknown: take one of none, replace, add, conv5"):
+        build("convwgcnet_atto", wavelet="haar")
