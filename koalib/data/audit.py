@@ -27,10 +27,12 @@ PROPERTIES = ("size", "mode", "bit16", "two_knees", "inverted", "low_contrast")
 
 @dataclass(frozen=True)
 class Audit:
-    """``report`` is the JSON document of ``koalib data audit``; ``films`` one row a film; ``root`` and ``where`` find the file of each."""
+    """``report`` is the JSON document of ``koalib data audit``; ``films`` one row a film, ``thumbnails`` their coarse
+    pictures (N, 24, 24); ``root`` and ``where`` find the file of each."""
 
     report: dict
     films: pd.DataFrame
+    thumbnails: np.ndarray
     root: Path
     where: list[str]
 
@@ -68,7 +70,7 @@ def audit(name: str, data: str | Path | None = None) -> Audit:
             return np.stack(read_all(source, [where[row] for row in rows], lambda raster, i: fine(_upright(raster, films["inverted"][rows[i]])), f"compare {name}"))
 
         twins = find_twins(films, thumbnails, details)
-    return Audit(report(films, twins), films.assign(twin_group=groups_of(twins.all, len(films))), root, where)
+    return Audit(report(films, twins), films.assign(twin_group=groups_of(twins.all, len(films))), thumbnails, root, where)
 
 
 def find_twins(films: pd.DataFrame, thumbnails: np.ndarray, details: Callable[[np.ndarray], np.ndarray]) -> Twins:

@@ -44,7 +44,11 @@ def fetch(name: str, data: str | Path | None = None, mirror: str | None = None, 
         except (requests.RequestException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0][:200]
             raise DatasetMissing(steps(name, f"{url}: could not be downloaded ({reason})")) from error
-    return verify(name, folder / f"{name}.zip")
+        try:
+            return verify(name, folder / f"{name}.zip")
+        except UserError as error:
+            (folder / f"{name}.zip").unlink()
+            raise DatasetMissing(steps(name, f"{url}: what came is not the data set")) from error
 
 
 def resuming_download(url: str, output_file: str, _: object) -> None:

@@ -16,7 +16,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from koalib.errors import UserError
 
 MAX_PIXELS = 100_000_000
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 DEPTHS = (8, 10, 12, 14, 16, 32)
 TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
 

@@ -1,0 +1,32 @@
+"""Made-up films for tests: each has its own texture, a dark joint line, and bone bright."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from koalib.data.phantom import make_phantoms
+
+
+def knees(n: int, seed: int = 0) -> np.ndarray:
+    """uint8 (n, 224, 224): right knees of ``n`` phantom patients, so that no two belong together, bone bright."""
+    phantoms = make_phantoms(n, size=224, seed=seed)
+    inverted = phantoms.table["inverted"].to_numpy(dtype=bool)
+    upright = np.where(inverted[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
+    return upright[::2]
+
+
+def save(pixels: np.ndarray, path: Path) -> Path:
+    """Write a PNG and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def soft_noise(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """uint8 of ``shape``: a film of nothing in particular."""
+    noise = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 3)
+    return np.round(255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
