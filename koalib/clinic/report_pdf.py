@@ -75,7 +75,7 @@ def to_pdf(case: Case, earlier: Case | None, language: str) -> bytes:
     """The report as PDF bytes."""
     register_fonts()
     stream = io.BytesIO()
-    canvas = Canvas(stream, pagesize=A4, pageCompression=1, lang=language)
+    canvas = Canvas(stream, pagesize=A4, pageCompression=1, lang=language, initialFontName="koa")
     canvas.setTitle(f"{text('report_title', language)} {case.id}")
     canvas.setAuthor("koalib")
     canvas.setSubject(text("notice", language))

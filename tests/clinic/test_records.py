@@ -179,7 +179,7 @@ def test_kill_9_during_200_saves_loses_no_acknowledged_one(tmp_path: Path) -> No
 def test_two_processes_may_write_into_one_book(tmp_path: Path) -> None:
     path = tmp_path / "b.sqlite"
     writers = [start_writer(path, 40, patient) for patient in ("P-1", "P-2")]
-    answers = [writer.communicate(timeout=120)[0].split() for writer in writers]
+    answers = [writer.communicate(timeout=600)[0].split() for writer in writers]
     assert all(writer.returncode == 0 for writer in writers) and not set(answers[0][1:]) & set(answers[1][1:])
     with Book(path, "writer") as book:
         assert len(book.search(limit=1000)) == 80 and book.audit_is_whole()

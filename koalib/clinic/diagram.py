@@ -1,0 +1,83 @@
+"""The case book's entity-relationship diagram, drawn from the schema that is in the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from koalib.clinic.schema import migrate
+
+#: where each table is drawn: column and row of a grid, chosen so that no line crosses another
+PLACES = {"patient": (0, 0), "film": (1, 0), "reading": (2, 0), "decision": (3, 0), "identity": (0, 1), "setting": (1, 1), "reader": (2, 1), "audit": (3, 1)}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the schema: columns as (name, type, is key) and references as (column, other table)."""
+
+    name: str
+    columns: tuple[tuple[str, str, bool], ...]
+    references: tuple[tuple[str, str], ...]
+
+
+def read_schema(connection: sqlite3.Connection | None = None) -> list[Table]:
+    """The tables of a book; without one, of a new book in memory."""
+    db = connection or sqlite3.connect(":memory:", isolation_level=None)
+    if connection is None:
+        migrate(db)
+    names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")]
+    return [Table(name, tuple((c[1], c[2], bool(c[5])) for c in db.execute(f"PRAGMA table_info({name})")),
+                  tuple((f[3], f[2]) for f in db.execute(f"PRAGMA foreign_key_list({name})"))) for name in names]
+
+
+def markdown(tables: list[Table]) -> str:
+    """The same as a table for the documentation."""
+    lines = ["| table | columns | refers to |", "|---|---|---|"]
+    for table in tables:
+        columns = ", ".join(f"**{name}**" if key else name for name, _, key in table.columns)
+        lines.append(f"| `{table.name}` | {columns} | {', '.join(f'`{other}`' for _, other in table.references) or '-'} |")
+    return "\n".join(lines)
+
+
+def draw(tables: list[Table]) -> Figure:
+    """Boxes for tables, lines for foreign keys; the crow's foot stands at the many."""
+    figure, axes = plt.subplots(figsize=(12, 7.6))
+    axes.set(xlim=(-0.1, 4.0), ylim=(-2.3, 2.15))
+    axes.axis("off")
+    for table in tables:
+        _box(axes, table)
+    for table in tables:
+        for _, other in table.references:
+            _line(axes, table.name, other)
+    figure.tight_layout()
+    return figure
+
+
+def _top(name: str) -> tuple[float, float]:
+    column, row = PLACES[name]
+    return column, 2.05 - 2.9 * row
+
+
+def _box(axes: plt.Axes, table: Table) -> None:
+    x, y = _top(table.name)
+    height = 0.22 + 0.105 * len(table.columns)
+    axes.add_patch(FancyBboxPatch((x, y - height), 0.68, height, boxstyle="round,pad=0,rounding_size=0.03", facecolor="white", edgecolor="#0d6470", linewidth=1.4, zorder=2))
+    axes.add_patch(FancyBboxPatch((x, y - 0.17), 0.68, 0.17, boxstyle="round,pad=0,rounding_size=0.03", facecolor="#0d6470", edgecolor="#0d6470", zorder=3))
+    axes.text(x + 0.34, y - 0.09, table.name, ha="center", va="center", color="white", weight="bold", fontsize=10, zorder=4)
+    foreign = {column for column, _ in table.references}
+    for i, (name, kind, key) in enumerate(table.columns):
+        mark = "key " if key else "ref " if name in foreign else ""
+        axes.text(x + 0.03, y - 0.25 - 0.105 * i, name, va="center", fontsize=7.5, weight="bold" if key else "normal", zorder=4)
+        axes.text(x + 0.65, y - 0.25 - 0.105 * i, f"{mark}{kind.lower()}", va="center", ha="right", fontsize=6.5, color="#52646e", zorder=4)
+
+
+def _line(axes: plt.Axes, many: str, one: str) -> None:
+    """From the one to the many, along a row or down a column."""
+    (many_x, many_y), (one_x, one_y) = _top(many), _top(one)
+    ends = ((one_x + (0.68 if one_x < many_x else 0 if one_x > many_x else 0.34), one_y - 0.09), (many_x + (0 if one_x < many_x else 0.68 if one_x > many_x else 0.34), many_y - 0.09))
+    axes.annotate("", xy=ends[1], xytext=ends[0], arrowprops={"arrowstyle": "-[, widthB=0.4, lengthB=0.3", "color": "#52646e", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}, zorder=1)
+    axes.text(ends[0][0] + 0.03 * (1 if one_x <= many_x else -1), ends[0][1] + 0.03, "1", fontsize=8, color="#52646e", ha="left" if one_x <= many_x else "right", zorder=5)
