@@ -57,7 +57,7 @@ def contrast(
     codes = metrics.group_codes(groups, len(grade))
     weights = metrics.resampling_weights(codes.max() + 1, n, seed)
     draw = np.random.default_rng([seed, 1])
-    shares = [_seed_shares(s, n, draw) for s in (seeds[:1] if paired_seeds else seeds)]
+    shares = [seed_shares(s, n, draw) for s in (seeds[:1] if paired_seeds else seeds)]
     shares = shares * len(arms) if paired_seeds else shares
 
     points, draws = [], []
@@ -78,7 +78,7 @@ def _mean(by_seed: list[dict]) -> dict:
     return {name: sum(scores[name] for scores in by_seed) / len(by_seed) for name in by_seed[0]}
 
 
-def _seed_shares(seeds: int, n: int, draw: np.random.Generator) -> np.ndarray:
+def seed_shares(seeds: int, n: int, draw: np.random.Generator) -> np.ndarray:
     """Weight of each seed in each resample, (n, seeds); rows sum to 1. A single seed always counts fully."""
     if seeds == 1:
         return np.ones((n, 1))

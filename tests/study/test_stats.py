@@ -52,7 +52,7 @@ def test_variance_over_seeds_is_unbiased():
     """No films vary (all alike), so only seeds do: the interval must have the standard error s / sqrt(S)."""
     right = np.array([0.2, 0.5, 0.9])  # accuracy of three seeds on 10 equal patients
     p = np.stack([np.eye(5)[np.where(np.arange(10) < 10 * r, 1, 0)] for r in right])
-    shares = stats._seed_shares(3, 200_000, np.random.default_rng(0))
+    shares = stats.seed_shares(3, 200_000, np.random.default_rng(0))
     accuracy = np.array([metrics.scores(np.ones(10, int), seed)["accuracy"] for seed in p])
     assert (shares @ accuracy).var() == pytest.approx(accuracy.var(ddof=1) / 3, rel=0.02)
 
