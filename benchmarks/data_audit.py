@@ -2,7 +2,8 @@
 
     python -m benchmarks.data_audit
 
-Also: how long the prepared sets take to open, and how much private memory that costs, each in a fresh process.
+Also: how long the prepared sets take to open, and how much private memory that costs, each in a fresh process. Times
+mean something on a quiet machine only; processor seconds and the load beside them tell whether it was one.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ def main() -> None:
     """Audit, copy and open each set."""
     measured = {}
     for name in DATASETS:
-        start = time.perf_counter()
+        start, used, load_average = time.perf_counter(), time.process_time(), psutil.getloadavg()[0]
         found = audit(name)
-        seconds = time.perf_counter() - start
-        measured[name] = {**figures(found), "seconds": seconds, "nearest_neighbour": copying(found), "opening": opening(name)}
+        spent = {"seconds": time.perf_counter() - start, "processor_seconds": time.process_time() - used, "load_average_before": load_average}
+        measured[name] = {**figures(found), **spent, "nearest_neighbour": copying(found), "opening": opening(name)}
     record_measurement("data_audit", measured)
 
 
