@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
@@ -44,7 +45,7 @@ def markdown(tables: list[Table]) -> str:
 
 
 def draw(tables: list[Table]) -> Figure:
-    """Boxes for tables, lines for foreign keys; the crow's foot stands at the many."""
+    """Boxes for tables, lines for foreign keys with how many stand at each end."""
     figure, axes = plt.subplots(figsize=(12, 7.6))
     axes.set(xlim=(-0.1, 4.0), ylim=(-2.3, 2.15))
     axes.axis("off")
@@ -52,7 +53,7 @@ def draw(tables: list[Table]) -> Figure:
         _box(axes, table)
     for table in tables:
         for _, other in table.references:
-            _line(axes, table.name, other)
+            _line(axes, table, next(t for t in tables if t.name == other))
     figure.tight_layout()
     return figure
 
@@ -64,7 +65,7 @@ def _top(name: str) -> tuple[float, float]:
 
 def _box(axes: plt.Axes, table: Table) -> None:
     x, y = _top(table.name)
-    height = 0.22 + 0.105 * len(table.columns)
+    height = _height(table)
     axes.add_patch(FancyBboxPatch((x, y - height), 0.68, height, boxstyle="round,pad=0,rounding_size=0.03", facecolor="white", edgecolor="#0d6470", linewidth=1.4, zorder=2))
     axes.add_patch(FancyBboxPatch((x, y - 0.17), 0.68, 0.17, boxstyle="round,pad=0,rounding_size=0.03", facecolor="#0d6470", edgecolor="#0d6470", zorder=3))
     axes.text(x + 0.34, y - 0.09, table.name, ha="center", va="center", color="white", weight="bold", fontsize=10, zorder=4)
@@ -75,9 +76,24 @@ def _box(axes: plt.Axes, table: Table) -> None:
         axes.text(x + 0.65, y - 0.25 - 0.105 * i, f"{mark}{kind.lower()}", va="center", ha="right", fontsize=6.5, color="#52646e", zorder=4)
 
 
-def _line(axes: plt.Axes, many: str, one: str) -> None:
-    """From the one to the many, along a row or down a column."""
-    (many_x, many_y), (one_x, one_y) = _top(many), _top(one)
-    ends = ((one_x + (0.68 if one_x < many_x else 0 if one_x > many_x else 0.34), one_y - 0.09), (many_x + (0 if one_x < many_x else 0.68 if one_x > many_x else 0.34), many_y - 0.09))
-    axes.annotate("", xy=ends[1], xytext=ends[0], arrowprops={"arrowstyle": "-[, widthB=0.4, lengthB=0.3", "color": "#52646e", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}, zorder=1)
-    axes.text(ends[0][0] + 0.03 * (1 if one_x <= many_x else -1), ends[0][1] + 0.03, "1", fontsize=8, color="#52646e", ha="left" if one_x <= many_x else "right", zorder=5)
+def _line(axes: plt.Axes, many: Table, one: Table) -> None:
+    """From the one to the many, between the facing sides of their boxes."""
+    ends = [_end(one, many), _end(many, one)]
+    axes.plot(*zip(*ends, strict=True), color="#52646e", linewidth=1.2, zorder=1)
+    # A reference that is the key itself can occur once at most.
+    unique = any(key and name == column for name, _, key in many.columns for column, other in many.references if other == one.name)
+    for (x, y), (to_x, to_y), mark in ((ends[0], ends[1], "1"), (ends[1], ends[0], "0..1" if unique else "n")):
+        away = 0.09 / max(np.hypot(to_x - x, to_y - y), 1e-9)
+        axes.text(x + away * (to_x - x) + 0.02, y + away * (to_y - y) + 0.02, mark, fontsize=8, color="#14232b", zorder=5)
+
+
+def _end(table: Table, other: Table) -> tuple[float, float]:
+    """Where a line to another table leaves this one."""
+    (x, y), (other_x, other_y) = _top(table.name), _top(other.name)
+    if other_x != x:
+        return x + (0.68 if other_x > x else 0), y - 0.09
+    return x + 0.34, y - _height(table) if other_y < y else y
+
+
+def _height(table: Table) -> float:
+    return 0.22 + 0.105 * len(table.columns)
