@@ -271,10 +271,10 @@ def reading_room(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
     """Open the reading room in the browser."""
-    from koalib.clinic.grader import Grader
+    from koalib.clinic.grader import require_weights
     from koalib.clinic.serve import serve
 
-    Grader.load()  # a missing grader is said here, not in the page
+    require_weights()  # a missing grader is said here, not in the page
     serve(port, ip, browser)
 
 

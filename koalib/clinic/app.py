@@ -144,10 +144,13 @@ class App:
     @shown
     def open(self, change: dict) -> None:
         """A row of the work list or of the history was clicked."""
-        if change["new"]:
+        current = self.session.current
+        if not change["new"]:
+            return
+        if current is None or change["new"] != str(current.id):
             self.session.show(int(change["new"]))
-            self.tabs.value = "reading"
             self.draw_case()
+        self.tabs.value = "reading"
 
     @shown
     def choose(self, _: dict) -> None:

@@ -40,6 +40,18 @@ def shipped_weights() -> Path:
     return Path(os.environ.get("KOALIB_GRADER") or WEIGHTS / "grader.safetensors")
 
 
+def require_weights(path: str | Path | None = None) -> Path:
+    """The weights' file.
+
+    Raises:
+        UserError: it is not there.
+    """
+    path = Path(path) if path else shipped_weights()
+    if not path.is_file():
+        raise UserError(f"{path}: no grader's weights there; train some with `koalib train` and name them in KOALIB_GRADER")
+    return path
+
+
 class Grader:
     """A loaded network and its decision rule; ``grade`` has no side effect and keeps nothing."""
 
@@ -60,9 +72,7 @@ class Grader:
         Raises:
             UserError: there is none, or it is damaged.
         """
-        path = Path(path) if path else shipped_weights()
-        if not path.is_file():
-            raise UserError(f"{path}: no grader's weights there; train some with `koalib train` and name them in KOALIB_GRADER")
+        path = require_weights(path)
         model, metadata = load_checkpoint(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         return cls(model, metadata, f"koalib {koalib_version()} weights {digest}")
