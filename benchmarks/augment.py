@@ -3,12 +3,13 @@
     python -m benchmarks.augment [--films 64] [--size 224] [--rounds 7]
 
 All take turns in every round; medians over rounds. Processor seconds are recorded beside the wall clock, because a
-machine shared with other work shows less of its speed on the wall.
+machine shared with other work shows less of its speed on the wall; `load` says how busy it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -52,7 +53,7 @@ def main() -> None:
                 processor[name].append(time.process_time() - cpu)
     rates = {name: {"films_per_second": round(options.films / statistics.median(wall[name])),
                     "processor_ms_per_film": round(1e3 * statistics.median(processor[name]) / options.films, 3)} for name in runs}  # fmt: skip
-    record_measurement("augmentation_speed", {"films": options.films, "size": options.size, "rates": rates})
+    record_measurement("augmentation_speed", {"load": os.getloadavg()[0], "films": options.films, "size": options.size, "rates": rates})
     for name, rate in rates.items():
         print(f"{name:30s} {rate['films_per_second']:6d} films/s, {rate['processor_ms_per_film']:.2f} ms of processor a film")
 

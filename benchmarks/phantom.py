@@ -3,13 +3,14 @@
     python -m benchmarks.phantom [--patients 150] [--films 1500] [--rounds 3] [--data DIR]
 
 Only training films of chen2018 are read, and only curves of them are kept. Processor seconds are recorded beside the
-wall clock, because a machine shared with other work shows less of its speed on the wall.
+wall clock, because a machine shared with other work shows less of its speed on the wall; `load` says how busy it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def speed(patients: int, rounds: int) -> dict:
         wall.append(time.perf_counter() - at)
         processor.append(time.process_time() - cpu)
     films = 2 * patients
-    return {"films_per_second": round(films / statistics.median(wall), 1), "processor_ms_per_film": round(1e3 * statistics.median(processor) / films, 2), "films": films}
+    return {"load": os.getloadavg()[0], "films_per_second": round(films / statistics.median(wall), 1), "processor_ms_per_film": round(1e3 * statistics.median(processor) / films, 2), "films": films}
 
 
 def same_in_another_process() -> bool:
