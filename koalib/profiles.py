@@ -30,7 +30,7 @@ class Profile:
     resamples: int  #: bootstrap resamples
 
 
-QUICK = Profile(name="quick", dataset="phantom", patients=150, size=64, model="atto", epochs=6, seeds=2, batch=16, resamples=1_000)
+QUICK = Profile(name="quick", dataset="phantom", patients=300, size=64, model="atto", epochs=4, seeds=2, batch=16, resamples=1_000)
 FULL = Profile(name="full", dataset="gornale2020", patients=1_500, size=128, model="atto", epochs=15, seeds=3, batch=32, resamples=10_000)
 PROFILES = {p.name: p for p in (QUICK, FULL)}
 

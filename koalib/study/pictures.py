@@ -22,7 +22,7 @@ def heat_maps(films: np.ndarray, maps: Mapping[str, np.ndarray], data: str, titl
         names: what to write above each film.
         outline: bool (N, S, S), a region drawn as a line, such as the lesion.
     """
-    figure, axes = canvas(1.55 * len(films) + 0.6, 1.62 * (len(maps) + 1) + 0.6, len(maps) + 1, len(films), squeeze=False)
+    figure, axes = canvas(1.15 * len(films) + 0.5, 1.2 * (len(maps) + 1) + 0.6, len(maps) + 1, len(films), squeeze=False)
     for row, (kind, heat) in enumerate([("film", None), *maps.items()]):
         for column, film in enumerate(films):
             cell = axes[row, column]
@@ -43,7 +43,7 @@ def heat_maps(films: np.ndarray, maps: Mapping[str, np.ndarray], data: str, titl
 def film_rows(rows: Mapping[str, np.ndarray], data: str, title: str = "", names: Sequence[str] = ()) -> Figure:
     """Rows of films, one kind of picture a row: uint8 (N, S, S) each."""
     columns = max(len(films) for films in rows.values())
-    figure, axes = canvas(1.45 * columns + 0.7, 1.5 * len(rows) + 0.6, len(rows), columns, squeeze=False)
+    figure, axes = canvas(1.05 * columns + 0.5, 1.08 * len(rows) + 0.6, len(rows), columns, squeeze=False)
     for line, (kind, films) in zip(axes, rows.items(), strict=True):
         for cell, film in zip(line, films, strict=False):
             cell.imshow(film, vmin=0, vmax=255, cmap="gray")

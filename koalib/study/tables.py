@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from koalib.errors import UserError
 from koalib.paths import ROOT, atomic_write
 from koalib.study import ledger
@@ -26,6 +28,11 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; a bar inside a cell is escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def rounded(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """A table for the page: numbers rounded, what the ledger does not hold called ``not recorded yet``."""
+    return table.round(digits).astype(object).where(table.notna(), "not recorded yet")
 
 
 def amount(answer: Answer) -> str:

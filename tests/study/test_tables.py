@@ -1,5 +1,6 @@
 """The README and the figures say what the ledger says."""
 
+import pandas as pd
 import pytest
 from fake_ledger import fill
 
@@ -71,3 +72,8 @@ def test_amount(answer, text):
 
 def test_bars_in_cells_are_escaped():
     assert markdown(("a",), [("x|y",)]).splitlines()[-1] == r"| x\|y |"
+
+
+def test_what_is_not_recorded_is_said():
+    table = rounded(pd.DataFrame({"arm": ["a", "b"], "value": [0.12345, float("nan")]}))
+    assert table.value.tolist() == [0.123, "not recorded yet"]
