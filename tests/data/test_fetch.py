@@ -1,0 +1,86 @@
+"""Downloads from a server on loopback that drops the connection half-way."""
+
+import http.server
+import threading
+import zipfile
+
+import pytest
+
+from koalib.data import fetch as fetching
+from koalib.data.fetch import fetch
+from koalib.data.registry import DatasetMissing
+from koalib.errors import UserError
+
+
+class Dropping(http.server.BaseHTTPRequestHandler):
+    """Serves ``server.content``; cuts the first ``server.drops`` answers short; notes the ranges that were asked for."""
+
+    def do_GET(self):
+        start = int(self.headers.get("Range", "bytes=0-").split("=")[1].split("-")[0])
+        self.server.asked.append(start)
+        content = self.server.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.server.drops:
+            self.server.drops -= 1
+            content = content[: len(content) // 2]
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dropping) as running:
+        running.asked, running.drops, running.content = [], 0, b""
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        running.address = f"http://127.0.0.1:{running.server_port}"
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A zip in the layout of chen2018 with one file, not a complete set."""
+    path = tmp_path / "small.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train/0/9001695L.png", bytes(range(256)) * 4000)
+    return path.read_bytes()
+
+
+def test_a_dropped_download_goes_on_where_it_broke_off(server, archive, tmp_path):
+    server.content, server.drops = archive, 2
+    found = fetch("chen2018", tmp_path / "data", mirror=server.address)
+    assert (tmp_path / "data" / "chen2018.zip").read_bytes() == archive
+    assert len(server.asked) == 3 and server.asked[0] == 0 and 0 < server.asked[1] < server.asked[2]
+    assert not found["ok"] and found["changed"] == ["9001695L"]  # it came whole, but it is no film of the set
+    assert not list((tmp_path / "data").glob(".*.part"))
+
+
+def test_a_wrong_checksum_is_refused(server, archive, tmp_path):
+    server.content = archive
+    with pytest.raises(DatasetMissing, match="(?s)hash.*1\\. open"):
+        fetch("chen2018", tmp_path, mirror=server.address, known_hash="sha256:" + "0" * 64)
+    assert not (tmp_path / "chen2018.zip").exists()
+
+
+def test_something_else_is_not_kept(server, tmp_path):
+    server.content = b"<html>sign in first</html>"
+    with pytest.raises(DatasetMissing, match="(?s)not the data set.*1\\. open"):
+        fetch("chen2018", tmp_path, mirror=f"{server.address}/some.zip")
+    assert not (tmp_path / "chen2018.zip").exists()
+
+
+def test_a_dead_address_gives_the_steps(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "ATTEMPTS", 1)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DatasetMissing, match="(?s)could not be downloaded.*4\\. check it"):
+        fetch("gornale2020", tmp_path, mirror=server.address)
+
+
+def test_a_mirror_is_an_address(tmp_path):
+    with pytest.raises(UserError, match="http"):
+        fetch("gornale2020", tmp_path, mirror="/some/where")
