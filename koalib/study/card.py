@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from koalib.model.checkpoints import read_checkpoint
 from koalib.paths import ROOT, WEIGHTS
 from koalib.study import ledger
@@ -23,11 +25,12 @@ def card_block() -> str:
     if not GRADER.is_file():
         return "No grader is shipped yet."
     _, metadata = read_checkpoint(GRADER)
-    study, name = "headline", metadata["run"]
-    record = next(run for run in ledger.read_runs(study) if run["name"] == name)
+    study, digest = "headline", hashlib.sha256(GRADER.read_bytes()).hexdigest()
+    record = next(run for run in ledger.read_runs(study) if run.get("file_sha256") == digest)
+    name = record["name"]
     films = ", ".join(f"{count} {role}" for role, count in record["films"].items())
     rule = metadata["decision"]
-    head = (f"* Network {metadata['model']}, films of {metadata['size']} px, start {record['pretrained_source']}; run `{study}/{name}`.\n"
+    head = (f"* Network {metadata['model']}, films of {metadata['size']} px, start {record['pretrained_source']}; run `{study}/{record['shipped_from']}`.\n"
             f"* Films of {record['data']['name']}: {films}. No patient is in two of them.\n"
             f"* File of {GRADER.stat().st_size / 2**20:.1f} MB in half precision. Temperature {rule['temperature']:.3f}, conformal threshold {rule['conformal']:.3f}, "
             f"thresholds on the expected grade {', '.join(f'{t:.2f}' for t in rule['thresholds'])}: all fitted on the validation films.")

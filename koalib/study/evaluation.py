@@ -6,7 +6,7 @@ from pathlib import Path
 
 from koalib.data.datasets import load
 from koalib.errors import UserError
-from koalib.machine import device, precision
+from koalib.machine import device
 from koalib.model.weights import load_checkpoint
 from koalib.study import ledger
 from koalib.study.metrics import evaluation
@@ -36,5 +36,6 @@ def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, 
             found = ", ".join(sorted(knees.table.split.dropna().astype(str).unique())) or "none"
             raise UserError(f"{dataset}: no film in split {split!r}; its splits are: {found}")
         knees = knees.select(rows)
-    p = predict(model.to(device()), knees.pixels(metadata["size"]), precision=precision(), temperature=metadata["decision"]["temperature"])
+    # fp32 everywhere, so that the same file gives the same scores on every machine
+    p = predict(model.to(device()), knees.pixels(metadata["size"]), temperature=metadata["decision"]["temperature"])
     return {"checkpoint": Path(checkpoint).name, "dataset": knees.name, "split": split} | evaluation(knees.table.grade.to_numpy(), p, knees.table.group.to_numpy())

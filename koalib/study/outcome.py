@@ -53,7 +53,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     if not PartialState().is_main_process:  # the others have done their share of every step
         return {}
     mode = precision(experiment.precision, device())
-    predictions = _predictions(model, dataset, pixels, roles, mode)
+    predictions = predictions_of(model, dataset, pixels, roles, mode)
     decision = decision_rule(predictions)
     record = {
         "experiment": experiment.as_dict(), "leaky": experiment.leaky, "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
@@ -73,7 +73,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     return record
 
 
-def _predictions(model: torch.nn.Module, dataset: KneeDataset, pixels: np.ndarray, roles: pd.Series, mode: str) -> pd.DataFrame:
+def predictions_of(model: torch.nn.Module, dataset: KneeDataset, pixels: np.ndarray, roles: pd.Series, mode: str = "fp32") -> pd.DataFrame:
     """A row for each film that did not train, in the ledger's columns."""
     rows = np.flatnonzero(roles.isin(PREDICTED))
     table = dataset.table.iloc[rows]

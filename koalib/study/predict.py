@@ -18,7 +18,8 @@ def model_input(films: np.ndarray | Tensor, device: torch.device | str = "cpu") 
     With one channel both layouts look alike to PyTorch, which then falls back to NCHW for the whole network; the
     explicit strides keep it in channels_last, where convolutions on CPU are faster.
     """
-    x = standardise(torch.as_tensor(films).to(device)).contiguous()
+    films = films if torch.is_tensor(films) else torch.from_numpy(np.array(films))  # a copy: the cache is read-only
+    x = standardise(films.to(device)).contiguous()
     height, width = x.shape[-2:]
     return x.as_strided(x.shape, (height * width, 1, width, 1))
 
@@ -46,7 +47,7 @@ def predict(model: nn.Module, films: np.ndarray, *, flip: bool = True, batch: in
     model.eval()
     rows = []
     for start in range(0, len(films), batch):
-        x = model_input(np.ascontiguousarray(films[start : start + batch]), device)
+        x = model_input(films[start : start + batch], device)
         with autocast(precision, device):
             logits = [model(x).float()] + ([model(x.flip(-1)).float()] if flip else [])
         log_p = torch.stack([log_probabilities(z) for z in logits]).mean(0)
