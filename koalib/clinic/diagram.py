@@ -90,9 +90,9 @@ def _line(axes: plt.Axes, many: Table, one: Table) -> None:
 def _end(table: Table, other: Table) -> tuple[float, float]:
     """Where a line to another table leaves this one."""
     (x, y), (other_x, other_y) = _top(table.name), _top(other.name)
-    if other_x != x:
-        return x + (0.68 if other_x > x else 0), y - 0.09
-    return x + 0.34, y - _height(table) if other_y < y else y
+    if other_y != y:
+        return x + 0.34, y - _height(table) if other_y < y else y
+    return x + (0.68 if other_x > x else 0), y - 0.09
 
 
 def _height(table: Table) -> float:

@@ -15,7 +15,7 @@ def grader_for(study: Session) -> tuple[Grader, str]:
     """The grader, and what to call it below a figure."""
     if shipped_weights().is_file():
         return Grader.load(), "the shipped grader"
-    experiment = page.small_experiment(study)
+    experiment = page.small_experiment(study, epochs=3)
     run = page.train_here(experiment, study)
     temperature = fit_temperature(np.log(run.p.clip(1e-9)), run.grade)
     # Fitted on the films it is shown on: good enough to learn the page, not to quote a coverage.

@@ -73,7 +73,7 @@ class Session:
     def add_sample(self, key: str) -> list[Case]:
         """Read one of the made films."""
         sample = next(s for s in samples() if s.key == key)
-        return self.add(f"phantom-{key}.png", sample.content)
+        return self.add(f"{key}-phantom.png", sample.content)
 
     def refuse(self, key: str, **values: object) -> None:
         """Put a mistake of the reader's into ``errors``."""
