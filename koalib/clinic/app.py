@@ -24,6 +24,7 @@ from koalib.errors import UserError
 from koalib.paths import cache_dir
 
 ACTIONS = ("accept", "change", "reject")
+ANY = -1  #: of the history's grade; None would show as an empty field
 
 
 def shown(method: Callable) -> Callable:
@@ -252,7 +253,7 @@ class App:
         def iso(value: date | None) -> str:
             return value.isoformat() if value else ""
         return {"patient": self.by_patient.value, "since": iso(self.since.value), "until": iso(self.until.value),
-                "grade": self.by_grade.value, "changed": self.only_changed.value}
+                "grade": None if self.by_grade.value == ANY else self.by_grade.value, "changed": self.only_changed.value}
 
     def _show_tab(self) -> None:
         reading = self.tabs.value == "reading"
@@ -277,7 +278,7 @@ class App:
         relabel(self.tabs, [(t("reading_tab"), "reading"), (t("history_tab"), "history")])
         relabel(self.action, [(t(a), a) for a in ACTIONS])
         relabel(self.grade, [(f"{present.kl(g, self.session.language)}  {t(f'grade_{g}')}", g) for g in range(5)])
-        relabel(self.by_grade, [(t("any"), None), *((present.kl(g, self.session.language), g) for g in range(5))])
+        relabel(self.by_grade, [(t("any"), ANY), *((present.kl(g, self.session.language), g) for g in range(5))])
         self._draw_labels()
 
     def _draw_labels(self) -> None:
