@@ -57,7 +57,7 @@ def small_experiment(session: Session, model: str = "", **changes: object) -> Ex
     """The profile's experiment: the page's films, size, epochs and batch, a small ConvNeXt unless another model is named."""
     profile = session.profile
     phantom = session.dataset == "phantom"
-    settings = {"size": profile.size, "epochs": profile.epochs, "batch": profile.batch, "seed": session.seed, "lr": 2e-3, "ema": 0.9, "precision": session.precision,
+    settings = {"size": profile.size, "epochs": profile.epochs, "batch": profile.batch, "seed": session.seed, "lr": 1e-3, "ema": 0.0, "warmup": 0.2, "augment": "light", "precision": session.precision,
                 "patients": profile.patients if phantom else None, "fold": None if phantom else 0}
     return Experiment(session.dataset, model or f"convnext_{profile.model}", **(settings | changes))
 
