@@ -46,17 +46,19 @@ class Arm:
         """The runs of the learning-rate search: first fold, first seed."""
         return [self._at(self.folds[0], self.seeds[0], lr) for lr in self.rates]
 
+    def results(self, recorded: Recorded) -> list[Experiment]:
+        """The runs that stand for the arm, at the rate that the search chose; none while it is under way."""
+        tried = self.search()
+        found = [recorded(e.run_name) for e in tried]
+        if any(record is None for record in found):
+            return []
+        best = max(zip(found, tried, strict=True), key=lambda pair: pair[0]["scores"]["val"]["qwk"]["value"])[1].lr if tried else None
+        return [self._at(fold, seed, best) for fold in self.folds for seed in self.seeds]
+
     def runs(self, recorded: Recorded) -> list[Experiment]:
         """All runs known so far: the search, and the rest once the search is recorded."""
         tried = self.search()
-        if not tried:
-            return [self._at(fold, seed) for fold in self.folds for seed in self.seeds]
-        results = [recorded(e.run_name) for e in tried]
-        if any(r is None for r in results):
-            return tried
-        best = max(zip(results, tried, strict=True), key=lambda pair: pair[0]["scores"]["val"]["qwk"]["value"])[1]
-        rest = [self._at(fold, seed, best.lr) for fold in self.folds for seed in self.seeds]
-        return tried + [e for e in rest if e not in tried]
+        return tried + [e for e in self.results(recorded) if e not in tried]
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,7 @@ def arm_predictions(study: str) -> dict[tuple[str, str], pd.DataFrame]:
 def chosen_runs(study: str) -> list[tuple[str, Experiment]]:
     """Recorded runs that stand for their arm, with the arm's name; runs that only searched a learning rate do not."""
     look = recorded(study)
-    chosen = []
-    for arm in find_study(study).arms:
-        runs = arm.runs(look)
-        searched = arm.search()
-        kept = runs if not searched else [e for e in runs if e.lr == runs[-1].lr] if len(runs) > len(searched) else []
-        chosen += [(arm.name, e) for e in kept if ledger.has_run(study, e.run_name)]
-    return chosen
+    return [(arm.name, e) for arm in find_study(study).arms for e in arm.results(look) if ledger.has_run(study, e.run_name)]
 
 
 def study_table(study: str) -> pd.DataFrame:
