@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,9 +19,7 @@ def multiply_adds(model: nn.Module, size: int = 224, in_chans: int = 1) -> int:
 
     Additions without a product (the Haar butterfly), norms and activations are not counted, as is the custom.
     """
-    training, device = model.training, next(model.parameters()).device
-    model.eval()
+    still = copy.deepcopy(model).eval().to("meta")  # shapes without numbers, and PyTorch's own operations, which are counted
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, in_chans, size, size, device=device))
-    model.train(training)
+        still(torch.zeros(1, in_chans, size, size, device="meta"))
     return counter.get_total_flops() // 2

@@ -14,12 +14,13 @@ from matplotlib.patches import Rectangle
 from koalib.study.style import ARMS, FAINT, GRADES, INK, SEQUENTIAL, SOFT, canvas, finish, styled
 
 SIGNED = "RdBu_r"
+DPI = 85  #: many figures of one notebook, which must stay small
 
 
 @styled
 def line_of_film(film: np.ndarray, column: int, rows: slice, data: str, title: str = "") -> Figure:
     """A film with one vertical line marked, and the grey values along that line."""
-    figure, (left, right) = canvas(7.6, 2.7, 1, 2, width_ratios=(1, 2.1))
+    figure, (left, right) = canvas(7.6, 2.7, 1, 2, dpi=DPI, width_ratios=(1, 2.1))
     left.imshow(film, vmin=0, vmax=255)
     left.plot([column, column], [rows.start, rows.stop], color=ARMS[1], lw=2)
     left.set(xticks=[], yticks=[])
@@ -36,7 +37,7 @@ def pyramid(line: np.ndarray, approximations: Sequence[np.ndarray], details: Seq
 
     Approximations are drawn at the height of the grey values they stand for: level i is divided by sqrt(2)**i.
     """
-    figure, axes = canvas(7.6, 1.05 * len(details) + 0.9, len(details), 2, sharex=True)
+    figure, axes = canvas(7.6, 1.05 * len(details) + 0.9, len(details), 2, dpi=DPI, sharex=True)
     limit = max(np.abs(d).max() for d in details) * 1.05
     for level, (row, low, high) in enumerate(zip(axes, approximations, details, strict=True), 1):
         width = 2**level
@@ -56,7 +57,7 @@ def pyramid(line: np.ndarray, approximations: Sequence[np.ndarray], details: Seq
 @styled
 def wavelet_shapes(names: Sequence[str], data: str, title: str = "") -> Figure:
     """Scaling function and wavelet of some families, as PyWavelets draws them."""
-    figure, axes = canvas(7.6, 1.9, 1, len(names))
+    figure, axes = canvas(7.6, 1.9, 1, len(names), dpi=DPI)
     for axis, name in zip(axes, names, strict=True):
         wavelet = pywt.Wavelet(name)
         phi, psi, x = wavelet.wavefun(level=8)
@@ -66,14 +67,14 @@ def wavelet_shapes(names: Sequence[str], data: str, title: str = "") -> Figure:
         axis.set_title(f"{name}: {len(wavelet.dec_lo)} taps", loc="center")
         axis.set(yticks=[])
         axis.spines["left"].set_visible(False)
-    axes[0].legend(loc="lower left", fontsize=7.5, handlelength=1.2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=8, handlelength=1.2)
     return finish(figure, title, data)
 
 
 @styled
 def bands(film: np.ndarray, four: np.ndarray, data: str, title: str = "", names: Sequence[str] = ("LL", "LH", "HL", "HH")) -> Figure:
     """A film (H, W) beside the four bands (4, h, w) of one level; details are signed, zero is white, all on one scale."""
-    figure, axes = canvas(7.9, 2.05, 1, 5)
+    figure, axes = canvas(7.9, 2.05, 1, 5, dpi=DPI)
     limit = np.quantile(np.abs(four[1:]), 0.999)
     for axis, name, picture in zip(axes, ("film", *names), (film, *four), strict=True):
         grey = name in ("film", names[0])
@@ -87,7 +88,7 @@ def bands(film: np.ndarray, four: np.ndarray, data: str, title: str = "", names:
 @styled
 def noise_and_edge(table: pd.DataFrame, data: str, title: str = "") -> Figure:
     """Size of coefficients by level, doubling axis: the columns of ``table`` are the kinds, its index the levels."""
-    figure, axes = canvas(5.4, 2.9)
+    figure, axes = canvas(5.4, 2.9, dpi=DPI)
     for colour, (name, values) in zip(ARMS, table.items(), strict=False):
         axes.plot(table.index, values, "o-", ms=5, color=colour)
         axes.annotate(name, (table.index[-1], values.iloc[-1]), xytext=(9, 0), textcoords="offset points", va="center", color=colour, annotation_clip=False)
@@ -101,7 +102,7 @@ def noise_and_edge(table: pd.DataFrame, data: str, title: str = "") -> Figure:
 @styled
 def receptive_fields(fields: Mapping[str, np.ndarray], data: str, title: str = "", window: int | None = None) -> Figure:
     """Mean absolute gradient of the centre, each map divided by its largest value, logarithmic colours."""
-    figure, axes = canvas(8.2, 1.85, 1, len(fields))
+    figure, axes = canvas(8.2, 1.85, 1, len(fields), dpi=DPI)
     for axis, (name, field) in zip(axes, fields.items(), strict=True):
         image = axis.imshow(field / field.max(), cmap="magma", norm=LogNorm(1e-4, 1), interpolation="nearest")
         axis.set_facecolor("black")
@@ -119,7 +120,7 @@ def receptive_fields(fields: Mapping[str, np.ndarray], data: str, title: str = "
 @styled
 def gate_curves(gammas: Sequence[float], data: str, title: str = "") -> Figure:
     """Gate 1 + tanh(gamma n) of a channel against its share n of the energy, 1 being the average channel's."""
-    figure, axes = canvas(5.4, 2.7)
+    figure, axes = canvas(5.4, 2.7, dpi=DPI)
     share = np.linspace(0, 4, 200)
     for colour, gamma in zip((ARMS[0], ARMS[5], SOFT, ARMS[4], ARMS[1]), gammas, strict=True):
         gate = 1 + np.tanh(gamma * share)
@@ -133,7 +134,7 @@ def gate_curves(gammas: Sequence[float], data: str, title: str = "") -> Figure:
 @styled
 def gates_by_block(gates: Mapping[str, np.ndarray], data: str, title: str = "") -> Figure:
     """Gates of every channel (films, C), a block a column: each point is a channel's mean over films; the line is "no change"."""
-    figure, axes = canvas(7.6, 2.9)
+    figure, axes = canvas(7.6, 2.9, dpi=DPI)
     rng = np.random.default_rng(0)
     for place, values in enumerate(gates.values()):
         means = values.mean(0)
@@ -141,7 +142,7 @@ def gates_by_block(gates: Mapping[str, np.ndarray], data: str, title: str = "") 
         low, high = np.quantile(means, (0.05, 0.95))
         axes.plot([place, place], [low, high], color=INK, lw=1.4)
     axes.axhline(1, color=ARMS[1], lw=1.2)
-    axes.annotate("before training: all gates are 1", (len(gates) - 0.5, 1), xytext=(0, 4), textcoords="offset points", ha="right", color=ARMS[1], fontsize=8.5)
+    axes.annotate("line: before training, every gate is 1", (0.01, 0.95), xycoords="axes fraction", color=ARMS[1], fontsize=8.5)
     axes.set(xticks=range(len(gates)), xticklabels=gates.keys(), xlabel="stage and block", ylabel="gate of a channel")
     axes.grid(axis="y")
     return finish(figure, title, data)
@@ -149,21 +150,21 @@ def gates_by_block(gates: Mapping[str, np.ndarray], data: str, title: str = "") 
 
 @styled
 def gates_by_grade(gates: np.ndarray, grades: np.ndarray, data: str, title: str = "") -> Figure:
-    """How the channels' gates (films, C) of one block differ between grades: mean of each grade, channels in order of the overall mean."""
-    figure, axes = canvas(5.8, 2.7)
+    """How the channels' gates (films, C) of one block part between grades: each grade's mean minus the mean of all films."""
+    figure, axes = canvas(6.2, 2.7, dpi=DPI)
     order = np.argsort(gates.mean(0))
     for grade in np.unique(grades):
-        axes.plot(gates[grades == grade].mean(0)[order], color=GRADES[grade], lw=1.3, label=f"KL {grade}")
-    axes.set(xlabel="channel, in order of its mean gate", ylabel="mean gate")
+        axes.plot((gates[grades == grade].mean(0) - gates.mean(0))[order], color=GRADES[grade], lw=1.1, label=f"KL {grade}")
+    axes.set(xlabel="channel, in order of its mean gate", ylabel="gate minus mean of all films")
     axes.grid(axis="y")
-    axes.legend(ncols=5, loc="upper left", handlelength=1, columnspacing=1)
+    axes.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=1, columnspacing=1)
     return finish(figure, title, data)
 
 
 @styled
 def shares(table: pd.DataFrame, data: str, title: str = "", label: str = "") -> Figure:
     """A small table as shaded cells with their numbers."""
-    figure, axes = canvas(0.85 * table.shape[1] + 1.9, 0.34 * table.shape[0] + 1.1)
+    figure, axes = canvas(0.85 * table.shape[1] + 1.9, 0.34 * table.shape[0] + 1.1, dpi=DPI)
     top = float(table.max().max())
     axes.imshow(table, cmap=SEQUENTIAL, vmin=0, vmax=top * 1.15, aspect="auto")
     for (i, j), value in np.ndenumerate(table.to_numpy()):

@@ -13,10 +13,10 @@ def test_one_convolution_by_hand():
 
 
 def test_wavelet_convolution_by_hand():
-    layer = WTConv2d(4, kernel_size=7, levels=3, wavelet_kernel=5, base_scale=None)
+    layer = WTConv2d(32, kernel_size=7, levels=3, wavelet_kernel=5, base_scale=None)
     # each level has four bands on a quarter of the pixels: one 5x5 kernel for each pixel that it sees
-    assert multiply_adds(layer, size=32, in_chans=4) == 4 * (32 * 32 * 49 + 25 * (32 * 32 + 16 * 16 + 8 * 8))
-    assert parameters(layer) == 4 * (49 + 1 + 3 * 4 * (25 + 1))
+    assert multiply_adds(layer, size=32, in_chans=32) == 32 * (32 * 32 * 49 + 25 * (32 * 32 + 16 * 16 + 8 * 8))
+    assert parameters(layer) == 32 * (49 + 1 + 3 * 4 * (25 + 1))
 
 
 @pytest.mark.parametrize(("name", "millions", "billions"), [("convnext_tiny", 28.6, 4.5), ("resnet50", 25.6, 4.1), ("tf_efficientnet_lite0", 4.7, 0.4)])
