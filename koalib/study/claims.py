@@ -120,7 +120,7 @@ def _same_arm(study: str, reference: str, score: str) -> float:
 
 
 def _films(found: Stack | None) -> str:
-    return f"{found.dataset}, {len(found.grade)} films {found.films_of}" if found else ""
+    return f"{found.dataset}, {len(found.grade)} films ({found.films_of})" if found else ""
 
 
 def _level(claim: str, wanted: str, study: str, stand_in: str) -> Answer:

@@ -46,7 +46,7 @@ def arm_scores(study: str, score: str = "accuracy", arms: Sequence[str] = ()) ->
 def _data(study: str) -> str:
     recorded = arm_runs(study)
     found = stack(study, [next(iter(recorded))]) if recorded else None
-    return f"{found.dataset}, {len(found.grade)} films {found.films_of}, study {study}" if found else ""
+    return f"{found.dataset}, {len(found.grade)} films ({found.films_of}), study {study}" if found else ""
 
 
 def _arms(study: str, title: str, thesis: float | None = None) -> Callable[[], Figure | None]:

@@ -42,7 +42,7 @@ def test_full_ablation_is_judged(empty):
     found = by_id(answers())
     assert 0.25 < found["C5"].value < 0.45 and found["C5"].low > 0.024
     assert found["C5"].verdict == "exceeds the claim" and found["C6"].verdict == "holds"
-    assert found["C5"].films == "gornale2020, 300 films out of fold"
+    assert found["C5"].films == "gornale2020, 300 films (out of fold)"
     assert found["C4"].verdict.startswith("not tested here") and found["C4"].value == pytest.approx(0.95, abs=0.04)
 
 
