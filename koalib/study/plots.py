@@ -233,7 +233,7 @@ def bars(values: pd.Series, data: str, title: str = "", label: str = "", digits:
     places = np.arange(len(values))[::-1]
     axes.barh(places, values.to_numpy(), height=0.66, color=ARMS[0], alpha=0.85)
     for place, value in zip(places, values, strict=True):
-        axes.annotate(f"{value:.{digits}f}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5)
+        axes.annotate(f"{value:.{digits}f}", (max(value, 0), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5)
     axes.set(yticks=places, yticklabels=list(values.index), xlabel=label)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
