@@ -77,7 +77,8 @@ class Room:
 
     def grade(self, film: str) -> str:
         """The grade shown for a film, once it is that film's."""
-        self.page.wait_for_function("name => document.querySelector('.koa-films .koa-now button')?.title.startsWith(name)", arg=film, timeout=PATIENCE)
+        self.page.bring_to_front()  # a window behind another draws no frames
+        self.page.wait_for_function("name => document.querySelector('.koa-films .koa-now button')?.title.startsWith(name)", arg=film, timeout=PATIENCE, polling=250)
         return self.page.inner_text("[data-testid=grade]")
 
     def films(self) -> list[str]:
