@@ -14,7 +14,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table, TableStyle
+from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table
 
 from koalib.clinic import fonts, present
 from koalib.clinic.heatmap import overlay, png
@@ -24,6 +24,7 @@ from koalib.clinic.texts import text
 INK, QUIET, ACCENT, LINE = (colors.HexColor(c) for c in ("#14232b", "#52646e", "#0d6470", "#d0d9dd"))
 WARN, WARN_SOFT, GOOD, GOOD_SOFT = (colors.HexColor(c) for c in ("#c56a12", "#fdf2e0", "#2f8f83", "#e6f4f1"))
 WIDTH = A4[0] - 36 * mm
+FONT = ("FONTNAME", (0, 0), (-1, -1), "koa")  #: of every table: without it reportlab names Helvetica, which it does not embed
 
 
 @cache
@@ -94,7 +95,7 @@ def _story(case: Case, earlier: Case | None, language: str) -> list[Flowable]:
         _head(case, language), Spacer(0, 12), _verdict(case, language), Spacer(0, 8), _notice(case, language), Spacer(0, 12),
         _pictures(case, language), Spacer(0, 14),
         Table([[_bars(case, language), _facts(case, earlier, language)]], colWidths=[WIDTH * 0.47, WIDTH * 0.53],
-              style=[("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (0, 0), 0), ("RIGHTPADDING", (-1, 0), (-1, 0), 0), ("LEFTPADDING", (1, 0), (1, 0), 18)]),
+              style=[FONT, ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (0, 0), 0), ("RIGHTPADDING", (-1, 0), (-1, 0), 0), ("LEFTPADDING", (1, 0), (1, 0), 18)]),
         Spacer(0, 8), words(f"{text('model', language)}: {d.model}, {d.version}", 7.5, QUIET, language=language),
         words(f"{text('film_hash', language)}: {d.film_sha256}", 7.5, QUIET, language=language)]
 
@@ -103,7 +104,7 @@ def _head(case: Case, language: str) -> Table:
     made = f"{text('made', language)} {case.made_at[:16].replace('T', ' ')} UTC"
     right = [words(line, 8.5, QUIET, language=language) for line in (case.patient, case.diagnosis.image, made)]
     return Table([[words(text("report_title", language), 18, ACCENT, bold=True, language=language), right]], colWidths=[WIDTH * 0.6, WIDTH * 0.4],
-                 style=[("VALIGN", (0, 0), (-1, -1), "BOTTOM"), ("LINEBELOW", (0, 0), (-1, -1), 1.6, ACCENT), ("LEFTPADDING", (0, 0), (0, 0), 0), ("BOTTOMPADDING", (0, 0), (-1, -1), 7)])
+                 style=[FONT, ("VALIGN", (0, 0), (-1, -1), "BOTTOM"), ("LINEBELOW", (0, 0), (-1, -1), 1.6, ACCENT), ("LEFTPADDING", (0, 0), (0, 0), 0), ("BOTTOMPADDING", (0, 0), (-1, -1), 7)])
 
 
 def _verdict(case: Case, language: str) -> Table:
@@ -114,27 +115,27 @@ def _verdict(case: Case, language: str) -> Table:
               words(side, 9, language=language)]
     badge = words(present.kl(d.grade, language), 20, colors.white, bold=True)
     return Table([[badge, detail]], colWidths=[30 * mm, WIDTH - 30 * mm],
-                 style=[("BACKGROUND", (0, 0), (0, 0), colors.HexColor(present.GRADE_COLOURS[d.grade])), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+                 style=[FONT, ("BACKGROUND", (0, 0), (0, 0), colors.HexColor(present.GRADE_COLOURS[d.grade])), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
                         ("ROUNDEDCORNERS", [6, 6, 6, 6]), ("LEFTPADDING", (0, 0), (0, 0), 11), ("LEFTPADDING", (1, 0), (1, 0), 12)])
 
 
 def _notice(case: Case, language: str) -> Table:
     back, edge = (WARN_SOFT, WARN) if case.diagnosis.refer else (GOOD_SOFT, GOOD)
     return Table([[words(present.refer_words(case.diagnosis, language), 9.5, bold=case.diagnosis.refer, language=language)]], colWidths=[WIDTH],
-                 style=[("BACKGROUND", (0, 0), (-1, -1), back), ("LINEBEFORE", (0, 0), (0, -1), 3, edge), ("TOPPADDING", (0, 0), (-1, -1), 5), ("BOTTOMPADDING", (0, 0), (-1, -1), 6)])
+                 style=[FONT, ("BACKGROUND", (0, 0), (-1, -1), back), ("LINEBEFORE", (0, 0), (0, -1), 3, edge), ("TOPPADDING", (0, 0), (-1, -1), 5), ("BOTTOMPADDING", (0, 0), (-1, -1), 6)])
 
 
 def _pictures(case: Case, language: str) -> Table:
     pictures, width = case.diagnosis.pictures, (WIDTH - 10) / 2
     painted = png(overlay(pictures.film, pictures.heat, 0.6))
     return Table([[Picture(png(pictures.film), width), Picture(painted, width)], [words(text("film", language), 8, QUIET), words(text("heat", language), 8, QUIET)]],
-                 colWidths=[width + 10, width], style=[("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")])
+                 colWidths=[width + 10, width], style=[FONT, ("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")])
 
 
 def _bars(case: Case, language: str) -> list[Flowable]:
     rows = [[words(f"{bar.grade} {bar.name}", 9, bold=bar.top, language=language), BarLine(bar, 32 * mm), words(bar.percent, 9, bold=bar.top)] for bar in present.bars(case.diagnosis, language)]
     style = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 4), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"), ("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 2)]
-    return [words(text("probabilities", language), 9, ACCENT, bold=True), Spacer(0, 4), Table(rows, colWidths=[31 * mm, 33 * mm, 16 * mm], style=TableStyle(style), hAlign="LEFT")]
+    return [words(text("probabilities", language), 9, ACCENT, bold=True), Spacer(0, 4), Table(rows, colWidths=[31 * mm, 33 * mm, 16 * mm], style=[FONT, *style], hAlign="LEFT")]
 
 
 def _facts(case: Case, earlier: Case | None, language: str) -> list[Flowable]:
