@@ -5,15 +5,16 @@ import pytest
 from fake_ledger import fill
 
 from koalib.errors import UserError
-from koalib.study import figures
+from koalib.study import card, figures
 from koalib.study.claims import Answer
-from koalib.study.tables import BEGIN, END, README, amount, markdown, recorded_block, renew_block, results_block, studies_markdown
+from koalib.study.tables import BEGIN, END, README, amount, markdown, recorded_block, renew_block, results_block, rounded, studies_markdown
 
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path / "results"))
     monkeypatch.delenv("KOALIB_WEIGHTS", raising=False)
+    monkeypatch.setattr(card, "GRADER", tmp_path / "none.safetensors")
     return tmp_path
 
 
