@@ -181,7 +181,8 @@ class Book:
             self._log(db, action, subject, detail)
 
     def _film(self, db: sqlite3.Connection, patient_id: int, d: Diagnosis, taken_on: str | None) -> int:
-        row = db.execute("SELECT id FROM film WHERE patient_id = ? AND sha256 = ? AND knee = ?", (patient_id, d.film_sha256, d.knee)).fetchone()
+        # Two readers may have the same film under two names; neither may learn the other's.
+        row = db.execute("SELECT id FROM film WHERE patient_id = ? AND sha256 = ? AND knee = ? AND name = ?", (patient_id, d.film_sha256, d.knee, d.image)).fetchone()
         if row:
             return row["id"]
         row_mm, column_mm = d.pixel_spacing_mm or (None, None)

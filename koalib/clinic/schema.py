@@ -36,7 +36,7 @@ CREATE TABLE film (
     column_mm   REAL CHECK (column_mm > 0),
     picture     BLOB,
     source      TEXT CHECK (source IS NULL OR json_valid(source)),
-    UNIQUE (patient_id, sha256, knee)
+    UNIQUE (patient_id, sha256, knee, name)
 ) STRICT;
 CREATE TABLE reading (
     id          INTEGER PRIMARY KEY,

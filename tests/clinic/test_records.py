@@ -79,6 +79,7 @@ def test_readers_see_their_own_readings_only(tmp_path: Path) -> None:
     with Book(tmp_path / "b.sqlite", "anna") as anna, Book(tmp_path / "b.sqlite", "ben") as ben:
         number = anna.save(READING)
         assert ben.search() == [] and ben.cases([number]) == []
+        assert ben.case(ben.save(replace(READING, image="bens.png"))).diagnosis.image == "bens.png", "the same film under another name"
         for look in (ben.case, lambda n: ben.decide(n, "accept")):
             with pytest.raises(UserError, match="not in the book"):
                 look(number)
