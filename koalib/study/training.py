@@ -123,13 +123,15 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
             if deadline is not None and time.monotonic() > deadline:
                 save()
                 raise OutOfTime(f"stopped in epoch {progress.epoch + 1} after {progress.step} of {steps} steps; --resume goes on")
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if progress.step < steps and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save()
                 saved = time.monotonic()
         bar.close()
         row = _close_epoch(experiment, average.module, films, progress, best, mode, steps)
         row["seconds"] = round(seconds_before + time.monotonic() - started, 1)
-        save()
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save()
+            saved = time.monotonic()
         if report and accelerator.is_main_process:
             report(row)
     if best:

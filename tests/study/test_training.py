@@ -89,6 +89,7 @@ def test_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("koalib.paths.os.fsync", full)
+    monkeypatch.setattr("koalib.study.training.CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(UserError, match="No space left on device"):
         fit(FEW, network(), striped_films(), tmp_path, resume=True)
     assert (tmp_path / STATE_FILE).read_bytes() == before
