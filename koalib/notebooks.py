@@ -31,7 +31,7 @@ NOTEBOOKS = ROOT / "notebooks"
 BUILD = ROOT / "build"
 KERNEL = "python3"
 SOLUTION = "solution"  #: tag of a cell that answers an exercise
-CELL_LIMIT = {"quick": 1800, "full": None}  #: seconds a single cell may take; a hung one must not hang the run
+CELL_LIMIT = {"quick": 600, "full": None}  #: seconds a single cell may take; a hung one must not hang the run
 VOLATILE = ["metadata.papermill", "metadata.widgets", "metadata.language_info.version", "cell.metadata.papermill", "cell.metadata.execution"]
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # names a live object by a random id: nothing to a reader
