@@ -21,7 +21,7 @@ from koalib.model import kernels
 from koalib.model.kernels.choice import TABLE, WORKS
 from koalib.paths import atomic_write
 
-FILMS = 2
+FILMS = 16
 # channels, width, kernel, stride: the depthwise layers of ConvNeXt-T and EfficientNet-Lite0 at 224 px
 SHAPES = [(96, 56, 7, 1), (192, 28, 7, 1), (384, 14, 7, 1), (768, 7, 7, 1), (96, 56, 5, 1), (384, 28, 5, 1), (480, 14, 5, 1),
           (1152, 7, 5, 1), (144, 56, 5, 2), (672, 14, 5, 2), (32, 112, 3, 1), (144, 56, 3, 1), (480, 14, 3, 1), (96, 112, 3, 2),

@@ -1,5 +1,6 @@
 """Running kernels on PyTorch's tensors: memory, packing of weights, threads, the compiler's cache."""
 
+import ctypes
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +14,27 @@ from torch import Tensor
 from koalib.model.kernels import tasks
 from koalib.model.kernels.simd import LANES
 
-_memory = threading.local()  # each thread keeps its scratch: fresh memory costs a page fault every 4 KB
+_memory = threading.local()  # each caller keeps a scratch for each of its threads: fresh memory costs a page fault every 4 KB
+_task = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-def _scratch(size: int) -> np.ndarray:
-    """This thread's scratch of at least `size` float32, starting at a cache line."""
-    if getattr(_memory, "scratch", np.empty(0)).size < size:
+def _scratch(kept: dict[int, np.ndarray], thread: int, size: int) -> np.ndarray:
+    """The scratch of a caller's thread, of at least `size` float32, starting at a cache line."""
+    if thread not in kept or kept[thread].size < size:
         raw = np.empty(size + LANES, np.float32)
         offset = -raw.ctypes.data // 4 % LANES
-        _memory.scratch = raw[offset : offset + size]
-    return _memory.scratch
+        kept[thread] = raw[offset : offset + size]
+    return kept[thread]
+
+
+@lru_cache(maxsize=None)
+def _openmp() -> ctypes.CDLL | None:
+    """The OpenMP library that PyTorch has loaded, by the name it has on Linux; None elsewhere."""
+    try:
+        library = ctypes.CDLL("libgomp.so.1")
+        return library if library.GOMP_parallel and library.omp_get_thread_num else None
+    except (OSError, AttributeError):
+        return None
 
 
 @lru_cache(maxsize=None)
@@ -31,18 +43,40 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="koalib")
 
 
+def _in_parallel(work: Callable[[int], None], threads: int) -> None:
+    """Call `work` with 0 ... threads - 1 at the same time, with PyTorch's own OpenMP threads if possible.
+
+    They wait actively for a moment after each of PyTorch's operations; threads of our own would have to share the cores
+    with them, which took twice the time.
+    """
+    openmp, failures = _openmp(), []
+    if threads == 1:
+        work(0)
+    elif openmp is None:
+        others = [_pool(os.getpid(), threads).submit(work, thread) for thread in range(1, threads)]
+        work(0)
+        for other in others:
+            other.result()
+    else:
+        def guarded(_: int | None) -> None:
+            try:
+                work(openmp.omp_get_thread_num())
+            except BaseException as failure:  # C code cannot pass it on
+                failures.append(failure)
+        openmp.GOMP_parallel(_task(guarded), None, threads, 0)
+        if failures:
+            raise failures[0]
+
+
 def run(kernel: Callable, count: int, *args, scratch: int = 0) -> None:
     """Let as many threads as PyTorch uses draw the `count` tasks of a kernel."""
-    threads = min(torch.get_num_threads(), count)
     counter = np.zeros(1, np.int64)
+    kept = _memory.__dict__.setdefault("scratch", {})
 
-    def work() -> None:
-        kernel(*((_scratch(scratch),) if scratch else ()), counter, *args)
+    def work(thread: int) -> None:
+        kernel(*((_scratch(kept, thread, scratch),) if scratch else ()), counter, *args)
 
-    others = [_pool(os.getpid(), threads).submit(work) for _ in range(threads - 1)]
-    work()
-    for other in others:
-        other.result()
+    _in_parallel(work, min(torch.get_num_threads(), count))
 
 
 def words(x: Tensor) -> tuple[np.ndarray, bool]:
