@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import psutil
 import torch
 from torch import nn
 
+from benchmarks.memory import peak_mebibytes
 from koalib.machine import precision
 from koalib.model.cost import multiply_adds, parameters
 from koalib.model.weights import create, resolve
@@ -86,9 +86,9 @@ def turn(network: Network, films: torch.Tensor, kind: str) -> tuple[float, float
 def _grow(network: Network, batch: int, size: int, kind: str, threads: int, answer: multiprocessing.Queue) -> None:
     torch.set_num_threads(threads)
     training_step(build(("test_convnext", "none", "none")), torch.randn(2, 1, 64, 64), kind)()  # libraries load before the count starts
-    before = psutil.Process().memory_info().rss
+    before = psutil.Process().memory_info().rss / 2**20
     training_step(build(network).train(), torch.randn(batch, 1, size, size), kind)()
-    answer.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    answer.put(peak_mebibytes() - before)
 
 
 def memory(network: Network, *arguments) -> float:
@@ -99,7 +99,7 @@ def memory(network: Network, *arguments) -> float:
     process.start()
     grown = answer.get()
     process.join()
-    return grown / 2**20
+    return grown
 
 
 def main() -> None:

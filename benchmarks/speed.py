@@ -9,19 +9,18 @@ the second says more. What is measured anew replaces what was recorded before, c
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import timm
 import torch
 from torch import nn
 
 import koalib.model  # noqa: F401 (registers ConvWGCNet)
+from benchmarks.memory import peak_mebibytes
 from benchmarks.reference import use_reference
 from koalib.model.depthwise import use_fast_depthwise
 from koalib.study.ledger import read_measurement, record_measurement
@@ -84,20 +83,15 @@ def race(model: str, precision: str, batch: int, rounds: int) -> dict[str, dict[
     return found
 
 
-def _peak_kibibytes() -> int:
-    """This process's peak memory by Linux's books; unlike getrusage's it does not begin with the parent's."""
-    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
-
-
-def peak_mebibytes(model: str, rival: str, precision: str, batch: int) -> float:
+def growth(model: str, rival: str, precision: str, batch: int) -> float:
     """What two training steps add to the process's peak memory, in MiB; meant for a fresh process."""
     network = rivals(model)[rival]()
     works(network, precision, 1)["step"]()
-    before = _peak_kibibytes()
+    before = peak_mebibytes()
     step = works(network, precision, batch)["step"]
     for _ in range(2):
         step()
-    return round((_peak_kibibytes() - before) / 1024, 1)
+    return round(peak_mebibytes() - before, 1)
 
 
 def _peak_in_fresh_process(*case: object) -> float:
@@ -122,7 +116,7 @@ def main() -> None:
     parser.add_argument("--peak", nargs=4, metavar=("MODEL", "RIVAL", "TYPE", "BATCH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
-        print(peak_mebibytes(*options.peak[:3], int(options.peak[3])))
+        print(growth(*options.peak[:3], int(options.peak[3])))
         return
     record = (read_measurement("speed") or {}).get("cases", {})
     for model in options.models:

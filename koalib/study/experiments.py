@@ -1,7 +1,8 @@
 """The studies as data: what is compared, on what, how often. ``docs/protocol.md`` says why and what follows.
 
 A study is a list of arms. An arm is one experiment repeated over folds and seeds; where it names several learning
-rates, each is first tried on the first fold and seed, and the best on validation QWK serves for all the rest.
+rates (the network's, or the factor of its new modules), each is first tried on the first fold and seed, and the best on
+validation QWK serves for all the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from koalib.errors import UserError
+from koalib.model.architectures import CONTROLS, TWO_BY_TWO
 from koalib.study.experiment import Experiment
 
 Recorded = Callable[[str], dict | None]  # name of a run -> its record in the ledger, or None
@@ -23,6 +25,7 @@ class Arm:
     folds: tuple[int | None, ...] = (None,)
     seeds: tuple[int, ...] = (0,)
     rates: tuple[float, ...] = ()  #: learning rates to search; empty keeps the experiment's
+    searched: str = "lr"  #: the setting that ``rates`` are values of: lr or new_module_lr
     after: Experiment | None = None  #: a run of the same study whose weights this arm starts from
     needs: str = ""  #: weights that may not be on this machine, as text for the tables
 
@@ -36,15 +39,15 @@ class Arm:
         """Number of runs, the search included."""
         return len(self.folds) * len(self.seeds) + max(len(self.rates) - 1, 0)
 
-    def _at(self, fold: int | None, seed: int, lr: float | None = None) -> Experiment:
-        changes: dict = {"fold": fold, "seed": seed} | ({"lr": lr} if lr else {})
+    def _at(self, fold: int | None, seed: int, rate: float | None = None) -> Experiment:
+        changes: dict = {"fold": fold, "seed": seed} | ({self.searched: rate} if rate else {})
         if self.after is not None:
             changes["pretrained"] = f"run:{self.after.run_name}"
         return self.experiment.but(**changes)
 
     def search(self) -> list[Experiment]:
         """The runs of the learning-rate search: first fold, first seed."""
-        return [self._at(self.folds[0], self.seeds[0], lr) for lr in self.rates]
+        return [self._at(self.folds[0], self.seeds[0], rate) for rate in self.rates]
 
     def results(self, recorded: Recorded) -> list[Experiment]:
         """The runs that stand for the arm, at the rate that the search chose; none while it is under way."""
@@ -52,8 +55,8 @@ class Arm:
         found = [recorded(e.run_name) for e in tried]
         if any(record is None for record in found):
             return []
-        best = max(zip(found, tried, strict=True), key=lambda pair: pair[0]["scores"]["val"]["qwk"]["value"])[1].lr if tried else None
-        return [self._at(fold, seed, best) for fold in self.folds for seed in self.seeds]
+        best = max(range(len(found)), key=lambda i: found[i]["scores"]["val"]["qwk"]["value"], default=None)
+        return [self._at(fold, seed, None if best is None else self.rates[best]) for fold in self.folds for seed in self.seeds]
 
     def runs(self, recorded: Recorded) -> list[Experiment]:
         """All runs known so far: the search, and the rest once the search is recorded."""
@@ -125,22 +128,21 @@ ARCHITECTURES = _architectures()
 
 # ---------------------------------------------------------------- ablation: C4, C5, C6
 
-TWO_BY_TWO = {"neither": ("none", "none"), "gct": ("dwconv", "none"), "wavelet": ("none", "add"), "both": ("dwconv", "add")}
-_CONTROLS = {"replace": ("dwconv", "replace"), "conv5": ("dwconv", "conv5"), "se": ("se", "add"), "eca": ("eca", "add"),
-             "gct_pwconv1": ("pwconv1", "add"), "gct_pwconv2": ("pwconv2", "add")}
 _atto_start = Experiment("chen2018", "convwgcnet_atto", gct="none", wavelet="none", size=160, epochs=10, lr=2e-3, variant="start")
-_atto = Experiment("gornale2020", "convwgcnet_atto", size=160, epochs=20, lr=5e-4, ema=0.99, new_module_lr=10)
+_atto = Experiment("gornale2020", "convwgcnet_atto", size=160, epochs=20, lr=5e-4, ema=0.99)
 _lite = Experiment("chen2018", LITE0, "imagenet", size=160, epochs=8, new_module_lr=10)
 
 
-def _variant(base: Experiment, name: str, modules: tuple[str, str]) -> Experiment:
-    return base.but(variant=name, gct=modules[0], wavelet=modules[1])
+def _of_atto(name: str, modules: dict[str, str], seeds: tuple[int, ...]) -> Arm:
+    """An arm of ablation A; one with modules searches their learning rate."""
+    factors = () if name == "neither" else (3.0, 10.0, 30.0)
+    return Arm(_atto.but(variant=name, **modules), FIVE, seeds, factors, "new_module_lr", after=_atto_start)
 
 
 ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
-    *(Arm(_variant(_atto, n, m), folds=FIVE, seeds=(0, 1), after=_atto_start) for n, m in TWO_BY_TWO.items()),
-    *(Arm(_variant(_atto, n, m), folds=FIVE, after=_atto_start) for n, m in _CONTROLS.items()),
-    *(Arm(_variant(_lite, n, m), seeds=(0, 1, 2, 3, 4)) for n, m in TWO_BY_TWO.items()),
+    *(_of_atto(name, modules, AGAIN) for name, modules in TWO_BY_TWO.items()),
+    *(_of_atto(name, modules, (0,)) for name, modules in CONTROLS.items()),
+    *(Arm(_lite.but(variant=name, **modules), seeds=FIVE) for name, modules in TWO_BY_TWO.items()),
 ), first=(_atto_start,))
 
 # ---------------------------------------------------------------- loss and learning strategy: thesis sections 4.1.1, 4.1.2
@@ -155,7 +157,7 @@ LOSS = Study("loss", "4.1.1, 4.1.2: losses and schedules", (
 
 _mechanism = Experiment("phantom", "convwgcnet_atto", patients=2_000, size=160, epochs=10, lr=2e-3, augment="geometry", ema=0.99)
 MECHANISM = Study("mechanism", "C7, C8: noise and localisation where the truth is known", tuple(
-    Arm(_variant(_mechanism, n, m), seeds=(0, 1, 2)) for n, m in TWO_BY_TWO.items()))
+    Arm(_mechanism.but(variant=name, **modules), seeds=(0, 1, 2)) for name, modules in TWO_BY_TWO.items()))
 
 # ---------------------------------------------------------------- headline
 
