@@ -23,6 +23,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(study_app, name="study")
 
 Data = Annotated[str, typer.Option("--data", help="Folder of the real data sets (default: KOALIB_DATA).")]
+KeepIdentity = Annotated[bool | None, typer.Option("--keep-identity/--no-keep-identity", envvar="KOALIB_KEEP_IDENTITY", help="Whether the case book may keep patient number, name and birth date of DICOM files and write them into DICOM reports; --no erases what it kept (default: as the book was told last, at first no).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 
 
@@ -181,6 +182,7 @@ def evaluate(
 @study_app.command("list")
 def study_list() -> None:
     """The studies, and how many of their runs the ledger holds."""
+    from koalib.study import external
     from koalib.study.experiments import STUDIES
     from koalib.study.runner import progress
 
@@ -188,6 +190,8 @@ def study_list() -> None:
         done, planned, blocked = progress(study)
         waiting = f", {blocked} need weights that are not on this machine" if blocked else ""
         print(f"{name:14s} {done:3d} of {planned:3d} runs{waiting}  {study.title}")
+    done, planned = external.progress()
+    print(f"{external.NAME:14s} {done:3d} of {planned:3d} runs  {external.TITLE}")
 
 
 @study_app.command("run")
@@ -199,8 +203,12 @@ def study_run(
     data: Data = "",
 ) -> None:
     """Run what the ledger does not hold yet; go on where the last call stopped."""
+    from koalib.study import abroad
     from koalib.study.runner import run_study
 
+    if name == abroad.NAME:  # nothing is trained: saved models predict other films
+        print(abroad.run_and_record(data or None))
+        return
     failed = run_study(name, engine=engine, minutes=minutes, data=data or None, address=address)
     if failed:
         fail(f"{len(failed)} runs failed: {', '.join(failed)}")
@@ -209,11 +217,12 @@ def study_run(
 @study_app.command("show")
 def study_show(name: str, json_: Json = False) -> None:
     """A study's table, computed from its predictions."""
+    from koalib.study import abroad
     from koalib.study.summary import study_table
 
-    table = study_table(name)
+    table = abroad.table() if name == abroad.NAME else study_table(name)
     if json_:
-        print_json(table.to_dict(orient="records"))
+        print_json(json.loads(table.to_json(orient="records")))
     else:
         print(table.to_string(index=False) if len(table) else f"{name}: no run recorded yet; koalib study run {name}")
 
@@ -248,12 +257,13 @@ def grade(
     report: Annotated[Path | None, typer.Option(help="Write a report here: .html, .pdf, .json, or .dcm for a DICOM Structured Report.")] = None,
     records: Annotated[Path | None, typer.Option(help="Keep the readings in this case book, .sqlite.")] = None,
     language: Annotated[str, typer.Option(envvar="KOALIB_LANGUAGE", help="en or zh.")] = "en",
+    keep_identity: KeepIdentity = None,
 ) -> None:
     """Grade films: one reading a knee, with calibrated probabilities and a heat map."""
     from koalib.clinic import batch
     from koalib.clinic.grader import Grader
 
-    found = batch.grade_films(Grader.load(), images, heatmap, report, records, language)
+    found = batch.grade_films(Grader.load(), images, heatmap, report, records, language, keep_identity)
     if as_json:
         readings = [diagnosis.as_dict() for diagnosis in found]
         print_json(readings)
@@ -269,13 +279,14 @@ def reading_room(
     port: Annotated[int, typer.Option(help="Port of the page.")] = 8866,
     ip: Annotated[str, typer.Option(help="Address to listen on; another than loopback only behind a login.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    keep_identity: KeepIdentity = None,
 ) -> None:
     """Open the reading room in the browser."""
     from koalib.clinic.grader import require_weights
     from koalib.clinic.serve import serve
 
     require_weights()  # a missing grader is said here, not in the page
-    serve(port, ip, browser)
+    serve(port, ip, browser, keep_identity)
 
 
 # ---------------------------------------------------------------- notebooks

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from koalib.model.checkpoints import read_checkpoint
-from koalib.paths import ROOT, WEIGHTS
-from koalib.study import ledger
+from koalib.paths import ROOT
+from koalib.study import ledger, shipped
 from koalib.study.calibration import temper
 from koalib.study.conformal import coverage_by_grade
 from koalib.study.metrics import per_grade, summary
 from koalib.study.tables import markdown
 
 CARD = ROOT / "docs" / "model_card.md"
-GRADER = WEIGHTS / "grader.safetensors"
 SHOWN = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa (argmax)",
          "qwk_expected": "quadratic weighted kappa (rounded expected grade)", "mae": "mean absolute error, grades", "auc_kl2": "AUC, KL >= 2",
          "sensitivity_kl2": "sensitivity, KL >= 2", "specificity_kl2": "specificity, KL >= 2", "brier": "Brier score", "rps": "ranked probability score",
@@ -22,17 +19,16 @@ SHOWN = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accurac
 
 def card_block() -> str:
     """The computed part of the card, or one line while no grader is shipped."""
-    if not GRADER.is_file():
+    record = shipped.shipped_record()
+    if record is None:
         return "No grader is shipped yet."
-    _, metadata = read_checkpoint(GRADER)
-    study, digest = "headline", hashlib.sha256(GRADER.read_bytes()).hexdigest()
-    record = next(run for run in ledger.read_runs(study) if run.get("file_sha256") == digest)
-    name = record["name"]
+    _, metadata = read_checkpoint(shipped.GRADER)
+    study, name = shipped.STUDY, record["name"]
     films = ", ".join(f"{count} {role}" for role, count in record["films"].items())
     rule = metadata["decision"]
     head = (f"* Network {metadata['model']}, films of {metadata['size']} px, start {record['pretrained_source']}; run `{study}/{record['shipped_from']}`.\n"
             f"* Films of {record['data']['name']}: {films}. No patient is in two of them.\n"
-            f"* File of {GRADER.stat().st_size / 2**20:.1f} MB in half precision. Temperature {rule['temperature']:.3f}, conformal threshold {rule['conformal']:.3f}, "
+            f"* File of {shipped.GRADER.stat().st_size / 2**20:.1f} MB in half precision. Temperature {rule['temperature']:.3f}, conformal threshold {rule['conformal']:.3f}, "
             f"thresholds on the expected grade {', '.join(f'{t:.2f}' for t in rule['thresholds'])}: all fitted on the validation films.")
     return "\n\n".join([head, *(_split(study, name, split, rule) for split in ("val", "test"))])
 

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from koalib.study.calibration import cross_fit, fit_prior, shift_prior
+from koalib.study.conformal import fit_conformal, prediction_sets
 from koalib.study.metrics import N_GRADES, check_predictions
 
 AS_THEY_ARE, ESTIMATED, KNOWN, RECALIBRATED = "as they are", "shares estimated", "shares known", "recalibrated"
@@ -42,6 +43,16 @@ def corrected(p: np.ndarray, grade: np.ndarray, fold: np.ndarray, source: np.nda
         KNOWN: cross_fit(p, grade, fold, shares, lambda rows, target: shift_prior(rows, source, target)),
         RECALIBRATED: cross_fit(p, grade, fold, fit_bias_corrected, bias_corrected),
     }
+
+
+def recalibrated_sets(p: np.ndarray, grade: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Contiguous 90 % sets of grades, bool (N, 5), whose recalibration and threshold come from other folds; arguments as in `corrected`."""
+
+    def fit(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
+        fitted = fit_bias_corrected(rows, labels)
+        return fitted, fit_conformal(bias_corrected(rows, fitted), labels)
+
+    return cross_fit(p, grade, fold, fit, lambda rows, found: prediction_sets(bias_corrected(rows, found[0]), found[1]))
 
 
 def fit_bias_corrected(p: np.ndarray, grade: np.ndarray) -> np.ndarray:

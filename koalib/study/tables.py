@@ -10,7 +10,7 @@ import pandas as pd
 
 from koalib.errors import UserError
 from koalib.paths import ROOT, atomic_write
-from koalib.study import ledger
+from koalib.study import external, ledger
 from koalib.study.claims import Answer, answers
 from koalib.study.comparisons import arm_runs, stack
 from koalib.study.experiments import STUDIES, find_study
@@ -64,6 +64,8 @@ def studies_markdown() -> str:
         waiting = [arm for arm in study.arms if arm.needs and arm.name not in arm_runs(name)]
         missing = f"{sum(arm.planned for arm in waiting)}: {', '.join(sorted({arm.needs for arm in waiting}))}" if waiting else "-"
         rows.append((name, study.title, f"{runs_recorded(name)} of {study.planned}", missing))
+    made, wanted = external.progress()
+    rows.append((external.NAME, external.TITLE, f"{made} of {wanted}", "-"))
     return markdown(("Study", "Question", "Runs recorded", "Not run"), rows)
 
 

@@ -12,6 +12,7 @@ from koalib.study.experiments import find_study
 from koalib.study.runner import recorded
 
 FILMS = 60
+DECISION = {"temperature": 1.0, "thresholds": [0.5, 1.5, 2.5, 3.5], "conformal": 0.9}
 
 
 def predictions(experiment: Experiment, skill: float) -> pd.DataFrame:
@@ -39,7 +40,7 @@ def record_run(study: str, experiment: Experiment, skill: float = 0.7, rate: flo
     qwk = metrics.scores(val.grade.to_numpy(), ledger.probabilities(val))["qwk"]
     curve = [{"epoch": e, "loss": 1 / e, "val_accuracy": skill, "val_qwk": qwk * (1 - np.exp(-rate * e)), "val_rps": 0.1, "seconds": 10.0 * e} for e in range(1, experiment.epochs + 1)]
     ledger.write_predictions(folder / ledger.PREDICTIONS_FILE, table)
-    ledger.write_json(folder / ledger.RUN_FILE, {"experiment": experiment.as_dict(), "seed": experiment.seed, "fold": experiment.fold, "curve": curve, "modules": {"gate": gate, "branch": 0.2}, "scores": {"val": {"qwk": {"value": qwk}}}})
+    ledger.write_json(folder / ledger.RUN_FILE, {"experiment": experiment.as_dict(), "seed": experiment.seed, "fold": experiment.fold, "curve": curve, "decision": DECISION, "modules": {"gate": gate, "branch": 0.2}, "scores": {"val": {"qwk": {"value": qwk}}}})
 
 
 def fill(study: str, skill: dict[str, float] | None = None, rate: dict[str, float] | None = None, only: tuple[str, ...] = (), gate: float = 0.1) -> int:

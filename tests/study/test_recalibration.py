@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from koalib.study.conformal import fit_conformal, prediction_sets
 from koalib.study.metrics import film_losses
-from koalib.study.recalibration import AS_THEY_ARE, ESTIMATED, KNOWN, RECALIBRATED, STEPS, bias_corrected, corrected, fit_bias_corrected
+from koalib.study.recalibration import AS_THEY_ARE, ESTIMATED, KNOWN, RECALIBRATED, STEPS, bias_corrected, corrected, fit_bias_corrected, recalibrated_sets
 
 HOME, ABROAD = np.array([0.4, 0.2, 0.2, 0.15, 0.05]), np.array([0.1, 0.1, 0.2, 0.3, 0.3])
 
@@ -60,3 +61,13 @@ def test_a_grade_without_films_has_an_answer():
     p, grade = reader(HOME, 300)
     kept = grade != 4
     assert np.isfinite(fit_bias_corrected(p[kept], grade[kept])).all()
+
+
+def test_recalibrated_sets_hold_nine_in_ten_where_those_from_home_do_not():
+    p, grade = reader(ABROAD, 4_000, overconfident=3.0)
+    home_p, home_grade = reader(HOME, 4_000, overconfident=3.0)
+    from_home = prediction_sets(p, fit_conformal(home_p, home_grade))
+    sets = recalibrated_sets(p, grade, np.arange(len(p)) % 5)
+    rows = np.arange(len(p))
+    assert from_home[rows, grade].mean() < 0.88
+    assert 0.89 < sets[rows, grade].mean() < 0.93

@@ -5,7 +5,7 @@ import pytest
 from fake_ledger import fill
 
 from koalib.errors import UserError
-from koalib.study import card, figures
+from koalib.study import figures, shipped
 from koalib.study.claims import Answer
 from koalib.study.tables import BEGIN, END, README, amount, markdown, recorded_block, renew_block, results_block, rounded, studies_markdown
 
@@ -14,7 +14,7 @@ from koalib.study.tables import BEGIN, END, README, amount, markdown, recorded_b
 def empty(tmp_path, monkeypatch):
     monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path / "results"))
     monkeypatch.delenv("KOALIB_WEIGHTS", raising=False)
-    monkeypatch.setattr(card, "GRADER", tmp_path / "none.safetensors")
+    monkeypatch.setattr(shipped, "GRADER", tmp_path / "none.safetensors")
     return tmp_path
 
 
