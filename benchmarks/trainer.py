@@ -1,123 +1,127 @@
-"""Training speed against the loop that tutorials teach and against fastai, in one run.
+"""Training speed against the loop that tutorials teach and against fastai -> data/results/trainer.json.
 
-    python -m benchmarks.trainer [--films 640] [--rounds 7] [--data DIR]
+    python -m benchmarks.trainer [--part speed race] [--rivals koalib tutorial fastai] [--seeds 0] [--data DIR]
 
-Same backbone (tf_efficientnet_lite0 from ImageNet), same film size, the same augmentations in kind. The rivals take
-turns; the figure is the median of films a second. Writes data/results/trainer.json. fastai is measured where it is
-installed, and said to be absent where it is not.
+*speed*: films a second while all layers train, 224 px; the rivals take turns, the figure is the median of the rounds.
+*race*: seconds of training until quadratic weighted kappa on chen2018's validation films reaches .75, 160 px. All plan
+the same number of epochs, and stop at the first look that reaches it; looks are equally many films apart, and the clock
+stands while they last. What is measured anew replaces what was recorded before. fastai is left out where it is not
+installed (pip install fastai), and that is said.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from torch.utils.data import DataLoader
-from torchvision import transforms as T
-from torchvision.datasets import ImageFolder
 
+from benchmarks.trainer_rivals import MODEL, RIVALS, Probabilities, Task
 from koalib.data.datasets import load
 from koalib.machine import precision, processor
-from koalib.model.weights import create
-from koalib.study import ledger
-from koalib.study.experiment import Experiment
-from koalib.study.training import Films, fit
+from koalib.study.ledger import read_measurement, record_measurement
+from koalib.study.metrics import scores
 
-MODEL, SIZE, BATCH = "tf_efficientnet_lite0", 224, 32
-
-
-def write_tree(folder: Path, pixels: np.ndarray, grade: np.ndarray) -> None:
-    """The films as a folder by grade, as ImageFolder and fastai want them."""
-    for part, every in (("train", slice(None)), ("valid", slice(None, None, 20))):
-        for row in range(len(grade))[every]:
-            file = folder / part / str(grade[row]) / f"{row}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels[row]).save(file)
+BATCH, TARGET = 32, 0.75
+SPEED = {"size": 224, "films": 640, "rounds": 4}
+RACE = {"size": 160, "epochs": 4, "films_between_looks": 45 * BATCH}
 
 
-def tutorial_loop(folder: Path) -> Callable[[], None]:
-    """One epoch as tutorials teach it: ImageFolder, transforms film by film, two workers, fp32, NCHW."""
-    change = T.Compose([T.Grayscale(3), T.Resize((SIZE, SIZE)), T.RandomHorizontalFlip(), T.RandomAffine(10, (0.05, 0.05), (0.9, 1.1)),
-                        T.ColorJitter(brightness=0.2, contrast=0.25), T.ToTensor(), T.Normalize([0.5] * 3, [0.5] * 3)])
-    batches = DataLoader(ImageFolder(folder / "train", change), BATCH, shuffle=True, num_workers=2, drop_last=True)
-    model = create(MODEL, "imagenet", in_chans=3, fast=False).train()
-    optimizer, loss_of = torch.optim.AdamW(model.parameters(), lr=6e-4), torch.nn.CrossEntropyLoss()
-
-    def epoch() -> None:
-        for x, grade in batches:
-            optimizer.zero_grad()
-            loss_of(model(x), grade).backward()
-            optimizer.step()
-
-    return epoch
+class Reached(Exception):
+    """The race is over."""
 
 
-def fastai_epoch(folder: Path) -> Callable[[], None]:
-    """One epoch of fastai's own training, all layers free."""
-    from fastai.vision.all import ImageDataLoaders, Resize, aug_transforms, vision_learner
-
-    loaders = ImageDataLoaders.from_folder(folder, item_tfms=Resize(SIZE), batch_tfms=aug_transforms(max_rotate=10, max_lighting=0.2), bs=BATCH, num_workers=2)
-    learner = vision_learner(loaders, MODEL, pretrained=False)
-    learner.unfreeze()
-
-    def epoch() -> None:
-        with learner.no_bar(), learner.no_logging():
-            learner.fit(1, 6e-4)
-
-    return epoch
+def films_per_second(rival: str, task: Task) -> float:
+    """Over the last epoch, from its first step's end to its last's: start-up and validation are nobody's loss."""
+    ends: list[float] = []
+    RIVALS[rival](task, lambda _: ends.append(time.perf_counter()))
+    steps = task.train // task.batch
+    return (steps - 1) * task.batch / (ends[-1] - ends[-steps])
 
 
-def our_epoch(pixels: np.ndarray, grade: np.ndarray) -> Callable[[], None]:
-    """One epoch of this project's trainer; its checkpoint and validation included."""
-    experiment = Experiment("chen2018", MODEL, "imagenet", size=SIZE, batch=BATCH, epochs=1)
-    rows = np.arange(len(grade))
-    films = Films(pixels, grade, rows.astype(str), rows, rows[::20])
-    model = create(MODEL, "imagenet")
+def race(rival: str, task: Task) -> dict:
+    """The curve of (films, seconds, QWK), and the films and seconds at the target, None where it was not reached."""
+    curve: list[tuple[int, float, float]] = []
+    steps, spent, since = 0, 0.0, time.perf_counter()
 
-    def epoch() -> None:
-        with tempfile.TemporaryDirectory() as out:
-            fit(experiment, model, films, Path(out))
+    def look(probabilities: Probabilities) -> None:
+        nonlocal steps, spent, since
+        steps += 1
+        if steps * task.batch % RACE["films_between_looks"]:
+            return
+        spent += time.perf_counter() - since
+        qwk = scores(task.grade[task.train :], probabilities())["qwk"]
+        curve.append((steps * task.batch, round(spent, 2), round(qwk, 4)))
+        print(f"{rival}, seed {task.seed}: {curve[-1][0]} films, {spent:.1f} s, QWK {qwk:.3f}", flush=True)
+        if qwk >= TARGET:
+            raise Reached
+        since = time.perf_counter()
 
-    return epoch
+    try:
+        RIVALS[rival](task, look)
+    except Reached:
+        return {"films": curve[-1][0], "seconds": curve[-1][1], "curve": curve}
+    return {"films": None, "seconds": None, "curve": curve}
+
+
+def make_task(folder: str, data: str | None, size: int, epochs: int, seed: int = 0, films: int | None = None) -> Task:
+    """chen2018's training films (or some of them, drawn once), then its validation films."""
+    knees = load("chen2018", data=data)
+    train, val = (np.flatnonzero(knees.table.split == split) for split in ("train", "val"))
+    rows = np.concatenate([np.random.default_rng(0).permutation(train)[:films], val])
+    task = Task(np.ascontiguousarray(knees.pixels(size)[rows]), knees.table.grade.to_numpy()[rows], len(rows) - len(val), Path(folder), size, BATCH, epochs, seed)
+    task.write_folder()
+    return task
+
+
+def measure_speed(rivals: list[str], data: str | None) -> dict:
+    """Films a second of each, by round."""
+    rates: dict[str, list[float]] = {rival: [] for rival in rivals}
+    with tempfile.TemporaryDirectory() as folder:
+        task = make_task(folder, data, SPEED["size"], epochs=1, films=SPEED["films"])
+        for turn in range(SPEED["rounds"] + 1):
+            for rival in rivals:
+                rate = films_per_second(rival, task)
+                if turn:  # the first is a warm-up
+                    rates[rival].append(round(rate, 2))
+                print(f"round {turn} of {SPEED['rounds']}: {rival} {rate:.1f} films/s", flush=True)
+    return SPEED | {"rounds_films_per_second": rates, "films_per_second": {rival: statistics.median(found) for rival, found in rates.items()}}
+
+
+def measure_race(rivals: list[str], seeds: list[int], data: str | None, before: dict) -> dict:
+    """The races of each rival by seed; those of an earlier call are kept."""
+    runs = {rival: dict(by_seed) for rival, by_seed in before.get("runs", {}).items()}
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            task = make_task(folder, data, RACE["size"], RACE["epochs"], seed)
+            for rival in rivals:
+                runs.setdefault(rival, {})[str(seed)] = race(rival, task)
+    return RACE | {"target": TARGET, "runs": runs}
 
 
 def main() -> None:
     """Measure, print, record."""
     words = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    words.add_argument("--films", type=int, default=640)
-    words.add_argument("--rounds", type=int, default=7)
+    words.add_argument("--part", nargs="+", choices=("speed", "race"), default=["speed", "race"])
+    words.add_argument("--rivals", nargs="+", choices=tuple(RIVALS), default=list(RIVALS))
+    words.add_argument("--seeds", nargs="+", type=int, default=[0])
     words.add_argument("--data", default=None)
     options = words.parse_args()
-    knees = load("chen2018", data=options.data).select("train")
-    chosen = np.sort(np.random.default_rng(0).permutation(len(knees))[: options.films])
-    pixels, grade = np.ascontiguousarray(knees.pixels(SIZE)[chosen]), knees.table.grade.to_numpy()[chosen]
-    with tempfile.TemporaryDirectory() as folder:
-        write_tree(Path(folder), pixels, grade)
-        rivals = {"koalib": our_epoch(pixels, grade), "tutorial loop": tutorial_loop(Path(folder))}
-        try:
-            rivals["fastai"] = fastai_epoch(Path(folder))
-        except ImportError as error:
-            print(f"fastai: not measured, it is not installed ({error})")
-        seconds: dict[str, list[float]] = {name: [] for name in rivals}
-        for turn in range(options.rounds + 1):
-            for name, epoch in rivals.items():
-                started = time.perf_counter()
-                epoch()
-                if turn:  # the first is a warm-up
-                    seconds[name].append(time.perf_counter() - started)
-            print(f"round {turn} of {options.rounds}: " + ", ".join(f"{n} {options.films / s[-1]:.1f} films/s" for n, s in seconds.items() if s))
-    rate = {name: options.films / statistics.median(s) for name, s in seconds.items()}
-    print(f"{processor()}, {precision()}, {torch.get_num_threads()} threads")
-    for name, films in rate.items():
-        print(f"{name:14s} {films:6.1f} films/s, koalib is {rate['koalib'] / films:.2f} times as fast")
-    ledger.record_measurement("trainer", {"model": MODEL, "size": SIZE, "batch": BATCH, "films": options.films, "precision": precision(), "films_per_second": rate, "seconds": seconds})
+    if "fastai" in options.rivals and not importlib.util.find_spec("fastai"):
+        print("fastai: not measured, it is not installed (pip install fastai)")
+        options.rivals.remove("fastai")
+    print(f"{processor()}, {precision()}, {torch.get_num_threads()} threads", flush=True)
+    found = {part: (read_measurement("trainer") or {}).get(part, {}) for part in ("speed", "race")}
+    if "speed" in options.part:
+        found["speed"] = measure_speed(options.rivals, options.data)
+    if "race" in options.part:
+        found["race"] = measure_race(options.rivals, options.seeds, options.data, found["race"])
+    record_measurement("trainer", {"model": MODEL, "batch": BATCH, "precision": precision()} | found)
 
 
 if __name__ == "__main__":

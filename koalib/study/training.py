@@ -54,13 +54,15 @@ class Films:
 
 
 def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, resume: bool = False, deadline: float | None = None,
-        report: Callable[[dict], None] | None = None, bars: bool | None = None) -> tuple[nn.Module, Progress]:
+        report: Callable[[dict], None] | None = None, after_step: Callable[[nn.Module, str], None] | None = None,
+        bars: bool | None = None) -> tuple[nn.Module, Progress]:
     """Train ``model`` and return it with its selected weights, and the curve by epoch.
 
     Args:
         out: folder of the state that ``resume`` goes on from.
         deadline: ``time.monotonic()`` after which the state is saved and ``OutOfTime`` raised.
         report: called with each epoch's row of the curve.
+        after_step: called after each step with the averaged network and the precision it runs in.
         bars: progress bars; None shows them on a terminal only.
 
     Raises:
@@ -120,6 +122,8 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
             progress.loss_sum += value
             bar.update()
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", best_qwk=f"{max(progress.best_qwk, -1):.3f}", refresh=False)
+            if after_step:
+                after_step(average.module, mode)
             if deadline is not None and time.monotonic() > deadline:
                 save()
                 raise OutOfTime(f"stopped in epoch {progress.epoch + 1} after {progress.step} of {steps} steps; --resume goes on")
