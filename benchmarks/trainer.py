@@ -28,7 +28,7 @@ from koalib.study.ledger import read_measurement, record_measurement
 from koalib.study.metrics import scores
 
 BATCH, TARGET = 32, 0.75
-SPEED = {"size": 224, "films": 640, "rounds": 4}
+SPEED = {"size": 224, "films": 320, "rounds": 4}
 RACE = {"size": 160, "epochs": 4, "films_between_looks": 45 * BATCH}
 
 
