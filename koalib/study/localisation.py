@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from koalib.study.controls import border_region, cover, joint_region
-from koalib.study.metrics import by_group, group_codes, percentile_interval, resampling_weights
+from koalib.study.metrics import by_group, expected_grade, group_codes, percentile_interval, resampling_weights
+from koalib.study.stats import paired_difference
 
+_FLOOR = 1e-12  # of a probability, so that its logarithm is finite
 LESION = ("joint_space", "osteophytes", "sclerosis")  #: what a reader looks at, by the phantom's masks
 
 
@@ -86,21 +88,30 @@ def occlusion_drop(
         films, grade, groups: films centred on the joint, their truth and their patients.
 
     Returns:
-        Rows ``joint``, ``border`` and ``joint - border`` for two scores: covered, score (accuracy, or the
-        probability of the true grade), value (the loss, larger is worse), low, high, films.
+        Rows ``joint``, ``border`` and ``joint - border`` for each score: covered, score, value (the harm, larger is
+        worse), low, high, films. Scores: fall of accuracy, of quadratic weighted kappa (``qwk``) and of the probability
+        of the true grade, rise of the negative log-likelihood, distance that the expected grade moved.
     """
-    size, rows, lost = films.shape[-1], np.arange(len(films)), {}
+    size, clear = films.shape[-1], predict(films)
+    shown = {"joint": predict(cover(films, joint_region(size))), "border": predict(cover(films, border_region(size)))}
+    harm = {name: _harm(clear, p, grade) for name, p in shown.items()}
+    harm["joint - border"] = {score: harm["joint"][score] - harm["border"][score] for score in harm["joint"]}
+    pairs = {"joint": (clear, shown["joint"]), "border": (clear, shown["border"]), "joint - border": (shown["border"], shown["joint"])}
+    rows = []
+    for name, (better, worse) in pairs.items():
+        fall = paired_difference(grade, better, worse, groups, n=resamples, seed=seed)["qwk"]
+        rows.append({"covered": name, "score": "qwk", "value": fall.value, "low": fall.low, "high": fall.high, "films": len(films)})
+        rows += [{"covered": name, "score": score, **mean_by_group(values, groups, resamples, seed)} for score, values in harm[name].items()]
+    return pd.DataFrame(rows)
 
-    def scored(shown: np.ndarray) -> dict[str, np.ndarray]:
-        p = predict(shown)
-        return {"accuracy": (p.argmax(axis=1) == grade).astype(float), "probability of the true grade": p[rows, grade]}
 
-    clear = scored(films)
-    for name, region in (("joint", joint_region(size)), ("border", border_region(size))):
-        covered = scored(cover(films, region))
-        lost[name] = {score: clear[score] - covered[score] for score in clear}
-    lost["joint - border"] = {score: lost["joint"][score] - lost["border"][score] for score in clear}
-    return pd.DataFrame([
-        {"covered": name, "score": score, **mean_by_group(values, groups, resamples, seed)}
-        for name, by_score in lost.items() for score, values in by_score.items()
-    ])
+def _harm(clear: np.ndarray, covered: np.ndarray, grade: np.ndarray) -> dict[str, np.ndarray]:
+    """What covering a part did to each film, (N,) by score."""
+    rows = np.arange(len(grade))
+    before, after = clear[rows, grade], covered[rows, grade]
+    return {
+        "accuracy": (clear.argmax(axis=1) == grade).astype(float) - (covered.argmax(axis=1) == grade),
+        "probability of the true grade": before - after,
+        "negative log-likelihood": np.log(np.maximum(before, _FLOOR)) - np.log(np.maximum(after, _FLOOR)),
+        "expected grade moved": np.abs(expected_grade(covered) - expected_grade(clear)),
+    }

@@ -59,3 +59,7 @@ def test_covering_the_joint_hurts_a_model_that_reads_the_joint():
     assert table.loc[("border", "accuracy"), "value"] == 0
     assert table.loc[("joint - border", "accuracy"), "low"] > 0.3
     assert table.loc[("joint", "accuracy"), "value"] == table.loc[("joint - border", "accuracy"), "value"]
+    assert table.loc[("joint", "qwk"), "low"] > 0.5 and table.loc[("border", "qwk"), ["value", "low", "high"]].tolist() == [0, 0, 0]
+    # the paint is the film's mean, brighter by a quarter of what the joint was: grades 0 to 4 are now read as 0, 0, 0, 1, 1
+    assert table.loc[("joint", "expected grade moved"), "value"] == pytest.approx(1.6) and table.loc[("border", "expected grade moved"), "value"] == 0
+    assert table.loc[("joint", "negative log-likelihood"), "value"] == pytest.approx(0.8 * -np.log(1e-12))
