@@ -19,6 +19,7 @@ from koalib.model import sources
 from koalib.model.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from koalib.model.convwgcnet import add_wavelets_and_gates
 from koalib.model.depthwise import use_fast_depthwise
+from koalib.model.heads import put_head
 
 __all__ = ["CheckpointError", "create", "load_checkpoint", "save_checkpoint"]
 
@@ -27,7 +28,7 @@ MODULES = tuple(inspect.signature(add_wavelets_and_gates).parameters)[1:]
 HEAD_SCALE = 0.001  # a pretrained network starts with almost flat probabilities (ConvNeXt's head_init_scale in fine-tuning)
 
 
-def create(name: str, pretrained: str = "none", num_classes: int = 5, in_chans: int = 1, fast: bool = True, **options) -> nn.Module:
+def create(name: str, pretrained: str = "none", num_classes: int = 5, in_chans: int = 1, fast: bool = True, head: str = "linear", **options) -> nn.Module:
     """Build a network; ``model.pretrained_source`` says where its weights came from, ``model.recipe`` how to build it again.
 
     Args:
@@ -35,6 +36,7 @@ def create(name: str, pretrained: str = "none", num_classes: int = 5, in_chans: 
         pretrained: ``none``, ``imagenet`` (found as `koalib.model.sources` says) or the path of one of our checkpoints,
             whose head is kept where the number of classes fits.
         in_chans: channels of the film, 1; a pretrained stem for RGB is summed over its channels.
+        head: ``linear``, or ``coral`` for ordered grades (`koalib.model.heads`).
         fast: depthwise convolutions with this project's gradient (`koalib.model.depthwise`); same numbers, less time.
         options: ``gct``, ``wavelet`` and their settings; all else (``drop_path_rate``, ``img_size``) is timm's.
 
@@ -50,7 +52,10 @@ def create(name: str, pretrained: str = "none", num_classes: int = 5, in_chans: 
         model = _with_modules(model, modules)
     else:
         model, source = _from_checkpoint(Path(pretrained), backbone, modules, build)
+    model = put_head(model, head, num_classes)
     model.pretrained_source = source
+    if head != "linear":
+        options = options | {"head": head}
     model.recipe = {"model": name, "options": options, "num_classes": num_classes, "in_chans": in_chans}
     return use_fast_depthwise(model) if fast else model
 
@@ -121,7 +126,7 @@ def _from_checkpoint(path: Path, backbone: str, modules: dict, build: dict) -> t
     if theirs[0].partition(".")[0] != backbone.partition(".")[0] or metadata["in_chans"] != build["in_chans"]:
         raise CheckpointError(f"{path}: holds {metadata['model']} with {metadata['in_chans']} channel(s), which cannot start {backbone} with {build['in_chans']}")
     model = _timm(backbone, **build)
-    keep_head = metadata["num_classes"] == build["num_classes"]
+    keep_head = metadata["num_classes"] == build["num_classes"] and "head" not in metadata["options"]
     if theirs[1] == modules:
         model = _with_modules(model, modules)
         _fill(model, tensors, path, metadata["model"], keep_head)
@@ -135,19 +140,18 @@ def _from_checkpoint(path: Path, backbone: str, modules: dict, build: dict) -> t
 
 def _fill(model: nn.Module, tensors: dict[str, Tensor], path: str | Path, name: str, keep_head: bool = True) -> None:
     """Load every tensor, but for a head that is to stay fresh."""
-    head = set() if keep_head else _head_names(model)
+    head = () if keep_head else _head_prefix(model)
     state = model.state_dict()
-    wrong = [key for key in state.keys() | tensors.keys() if key not in head and (key not in state or key not in tensors or state[key].shape != tensors[key].shape)]
+    wrong = [key for key in state.keys() | tensors.keys() if not key.startswith(head) and (key not in state or key not in tensors or state[key].shape != tensors[key].shape)]
     if wrong:
         raise CheckpointError(f"{path}: does not fit {name} ({len(wrong)} tensors differ, {sorted(wrong)[0]} first); it was written by another version or another model")
-    model.load_state_dict({key: tensors[key] for key in state if key not in head}, strict=False)
+    model.load_state_dict({key: tensors[key] for key in state if not key.startswith(head)}, strict=False)
     if head:
         _small_head(model)
 
 
-def _head_names(model: nn.Module) -> set[str]:
-    own = {id(parameter) for parameter in model.get_classifier().parameters()}
-    return {name for name, parameter in model.named_parameters() if id(parameter) in own}
+def _head_prefix(model: nn.Module) -> str:
+    return next(name for name, module in model.named_modules() if module is model.get_classifier()) + "."
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from koalib.errors import UserError
 
-LOSSES = ("ce", "weighted", "focal", "soft", "corn")
+LOSSES = ("ce", "weighted", "focal", "soft", "corn", "coral")
 SCHEDULES = ("cosine", "step", "constant")
 SAMPLERS = ("shuffle", "balanced")
 TRAINING_SETS = ("grouped", "twins", "no_twins", "random")
@@ -73,7 +73,7 @@ class Experiment:
     @property
     def model_options(self) -> dict:
         """Options that are passed to the model, only those that were given."""
-        options = {"gct": self.gct, "wavelet": self.wavelet, "drop_path_rate": self.drop_path or None}
+        options = {"gct": self.gct, "wavelet": self.wavelet, "drop_path_rate": self.drop_path or None, "head": "coral" if self.loss == "coral" else None}
         return {k: v for k, v in options.items() if v is not None}
 
     def as_dict(self) -> dict:

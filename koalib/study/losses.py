@@ -1,15 +1,17 @@
 """Losses for ordered grades, and how their outputs become five probabilities.
 
 Cross-entropy (with label smoothing, class weights or the focal factor of Lin et al., ICCV 2017), distance-based soft
-labels (Diaz & Marathe, CVPR 2019, doi 10.1109/CVPR.2019.00487) and CORN (Shi, Cao & Raschka, 2023,
-doi 10.1007/s10044-023-01181-9) from coral-pytorch.
+labels (Diaz & Marathe, CVPR 2019, doi 10.1109/CVPR.2019.00487), and from coral-pytorch CORN (Shi, Cao & Raschka, 2023,
+doi 10.1007/s10044-023-01181-9) and CORAL (Cao, Mirjalili & Raschka 2020, doi 10.1016/j.patrec.2020.11.008), whose shared
+weights are the head `koalib.model.heads.CoralHead`.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from coral_pytorch.losses import corn_loss
+from coral_pytorch.dataset import levels_from_labelbatch
+from coral_pytorch.losses import coral_loss, corn_loss
 from torch import Tensor
 
 from koalib.study.experiment import Experiment
@@ -46,12 +48,22 @@ def make_loss(experiment: Experiment, train_grades: Tensor):
         return _focal
     if name == "soft":
         return lambda z, g: F.cross_entropy(z, soft_labels(g, experiment.soft_width))
+    if name == "coral":
+        return _coral
     return lambda z, g: corn_loss(z, g, GRADES)
 
 
 def _focal(logits: Tensor, grade: Tensor, gamma: float = 2.0) -> Tensor:
     nll = F.cross_entropy(logits, grade, reduction="none")
     return ((1 - torch.exp(-nll)) ** gamma * nll).mean()
+
+
+def _coral(log_p: Tensor, grade: Tensor) -> Tensor:
+    """CORAL's loss from the head's log-probabilities, which hold its four logits: log P(g > k) - log P(g <= k)."""
+    log_p = torch.log_softmax(log_p, dim=1)
+    at_most = torch.logcumsumexp(log_p, dim=1)[:, :-1]
+    above = torch.logcumsumexp(log_p.flip(1), dim=1).flip(1)[:, 1:]
+    return coral_loss(above - at_most, levels_from_labelbatch(grade, GRADES).to(log_p))
 
 
 def log_probabilities(logits: Tensor) -> Tensor:

@@ -1,8 +1,15 @@
 """Losses against their definitions."""
 
+from pathlib import Path
+
+import pytest
 import torch
 import torch.nn.functional as F
+from coral_pytorch.dataset import levels_from_labelbatch
+from coral_pytorch.losses import coral_loss
 
+from koalib.model.heads import CoralHead
+from koalib.model.weights import create, load_checkpoint, save_checkpoint
 from koalib.study.experiment import LOSSES, Experiment
 from koalib.study.losses import class_weights, log_probabilities, make_loss, outputs, soft_labels
 
@@ -27,6 +34,33 @@ def test_corn_outputs_are_conditional_probabilities() -> None:
     p = log_probabilities(logits).exp()
     assert torch.allclose(p.sum(1), torch.ones(6, dtype=torch.float64), atol=1e-9)
     assert torch.allclose(1 - p.cumsum(1)[:, :4], above.double(), atol=1e-6)
+
+
+def test_coral_head_gives_the_probabilities_of_its_thresholds() -> None:
+    torch.manual_seed(0)
+    head, x = CoralHead(7, 5), 3 * torch.randn(6, 7)
+    above = torch.sigmoid(head.thresholds(x))  # P(g > k)
+    p = log_probabilities(head(x)).exp().float()
+    assert torch.allclose(p[:, 1:].flip(1).cumsum(1).flip(1), above, atol=1e-6) and (above.diff(dim=1) < 0).all()
+
+
+def test_coral_loss_is_that_of_the_thresholds_logits() -> None:
+    torch.manual_seed(0)
+    head, x = CoralHead(7, 5), 3 * torch.randn(6, 7)
+    loss = make_loss(Experiment("phantom", "m", loss="coral"), GRADE)(head(x), GRADE)
+    assert loss.item() == pytest.approx(coral_loss(head.thresholds(x), levels_from_labelbatch(GRADE, 5).float()).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["convwgcnet_atto", "tf_efficientnet_lite0"])
+def test_coral_network_is_saved_and_read_again(name: str, tmp_path: Path) -> None:
+    experiment = Experiment("phantom", name, loss="coral")
+    model = create(name, num_classes=outputs("coral"), **experiment.model_options).eval()
+    assert isinstance(model.get_classifier(), CoralHead)
+    save_checkpoint(model, tmp_path / "m.safetensors", {"model": name, "options": experiment.model_options, "size": 32, "num_classes": 5, "in_chans": 1})
+    x = torch.randn(2, 1, 32, 32)
+    assert torch.equal(load_checkpoint(tmp_path / "m.safetensors")[0](x), model(x))
+    warm = create(name, str(tmp_path / "m.safetensors")).eval()  # its trunk starts a network with a plain head
+    assert warm(x).shape == (2, 5) and not torch.equal(warm(x), model(x))
 
 
 def test_every_loss_is_lowest_at_the_truth_and_has_a_gradient() -> None:
