@@ -18,13 +18,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
 from koalib.data.augment import Augment
 from koalib.errors import UserError
 from koalib.machine import device as best_device
 from koalib.machine import precision
 from koalib.model.groups import parameter_groups
+from koalib.study.bar import TrainingBar
 from koalib.study.checkpoint import Progress, load_state, save_state
 from koalib.study.experiment import Experiment
 from koalib.study.losses import make_loss
@@ -63,7 +63,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
         deadline: ``time.monotonic()`` after which the state is saved and ``OutOfTime`` raised.
         report: called with each epoch's row of the curve.
         after_step: called after each step with the averaged network and the precision it runs in.
-        bars: progress bars; None shows them on a terminal only.
+        bars: a progress bar; None shows it on a terminal and in an open notebook.
 
     Raises:
         TrainingFailed: the loss is not a number; names the films of that batch.
@@ -96,11 +96,10 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
         if accelerator.is_main_process:
             save_state(out, experiment, progress, kept, optimizer, best)
 
+    bar = TrainingBar(experiment, progress, steps, batch, bars if accelerator.is_main_process else False)
     while progress.epoch < experiment.epochs and not _patience_over(experiment, progress):
         parallel.train()
         order = film_order(experiment, films, progress.epoch)
-        bar = tqdm(total=steps, initial=progress.step, desc=f"epoch {progress.epoch + 1}/{experiment.epochs}", unit_scale=batch, unit="films",
-                   leave=False, disable=not accelerator.is_main_process or (None if bars is None else not bars))
         while progress.step < steps:
             rows = np.sort(order[progress.step * batch : (progress.step + 1) * batch])[rank::world]
             seed = _step_seed(experiment.seed, progress.epoch, progress.step, rank)
@@ -120,8 +119,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
             average.update_parameters(model)
             progress.step += 1
             progress.loss_sum += value
-            bar.update()
-            bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", best_qwk=f"{max(progress.best_qwk, -1):.3f}", refresh=False)
+            bar.step()
             if after_step:
                 after_step(average.module, mode)
             if deadline is not None and time.monotonic() > deadline:
@@ -130,14 +128,15 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
             if progress.step < steps and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save()
                 saved = time.monotonic()
-        bar.close()
         row = _close_epoch(experiment, average.module, films, progress, best, mode, steps)
         row["seconds"] = round(seconds_before + time.monotonic() - started, 1)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
             save()
             saved = time.monotonic()
         if report and accelerator.is_main_process:
+            bar.clear()
             report(row)
+    bar.close()
     if best:
         average.module.load_state_dict(best)
     return average.module.eval(), progress

@@ -1,6 +1,8 @@
 """The loop: it learns, repeats itself, goes on after a kill, and stops with a line that helps."""
 
+import io
 import random
+import re
 import subprocess
 import sys
 import time
@@ -25,15 +27,17 @@ def network(seed: int = 0) -> torch.nn.Module:
     return create(EXPERIMENT.model, **EXPERIMENT.model_options)
 
 
-def run_program(out: Path, kill_after: float | None = None) -> str | None:
-    """The weights' hash, or None when the program was killed before it ended."""
+def run_program(out: Path, kill_after: tuple[int, float] | None = None) -> str | None:
+    """The weights' hash, or None when the program was killed so many steps and seconds after its start."""
     with subprocess.Popen([sys.executable, str(PROGRAM), str(out)], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            output, _ = process.communicate(timeout=kill_after)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            return None
+        if kill_after:
+            for _ in range(kill_after[0]):
+                process.stdout.readline()
+            time.sleep(kill_after[1])
+            if process.poll() is None:
+                process.kill()
+                return None
+        output, _ = process.communicate()
     assert process.returncode == 0, output
     return output.split("weights ")[1].strip()
 
@@ -51,17 +55,10 @@ def test_same_command_twice_same_weights(tmp_path: Path) -> None:
 
 
 def test_killed_at_random_moments_ends_with_the_same_weights(tmp_path: Path) -> None:
-    whole = run_program(tmp_path / "whole")
-    started = time.monotonic()
-    assert run_program(tmp_path / "again") == whole  # and tells how long it takes once the kernels are compiled
-    seconds = time.monotonic() - started
-    moments, kills = random.Random(0), 0
-    while kills < 5:
-        if run_program(tmp_path / "killed", kill_after=seconds * moments.uniform(0.35, 0.95)) is None:
-            kills += 1
-        else:
-            break
-    assert kills >= 1, "the program was never killed: the test shows nothing"
+    whole, moments = run_program(tmp_path / "whole"), random.Random(0)
+    for _ in range(5):  # 18 steps in all: none of the five lives can see the end
+        assert run_program(tmp_path / "killed", kill_after=(moments.randint(1, 2), moments.uniform(0, 0.02))) is None
+    assert (tmp_path / "killed" / STATE_FILE).exists()  # from which the last life goes on
     assert run_program(tmp_path / "killed") == whole
 
 
@@ -107,6 +104,25 @@ def test_a_state_that_cannot_be_used_is_named(tmp_path: Path, damage: str) -> No
         experiment = FEW.but(lr=9e-4)
     with pytest.raises(UserError, match=STATE_FILE):
         fit(experiment, network(), striped_films(), tmp_path, resume=True)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bar_tells_loss_kappa_speed_and_time_left_and_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    fit(EXPERIMENT.but(epochs=2), network(), striped_films(), tmp_path, report=lambda row: terminal.write("a line\n"))
+    drawn = terminal.getvalue()
+    assert re.search(r"epoch 2/2: .*192/192 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ films/s, QWK=-?[\d.]+, loss=\d\.\d{3}\]|epoch 2/2: .*loss=\d\.\d{3}, QWK=-?[\d.]+\]", drawn)
+    assert "\ra line\n" in drawn and drawn.endswith("\r")
+
+
+def test_no_bar_in_a_log(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    fit(FEW, network(), striped_films(), tmp_path)
+    assert capsys.readouterr().err == ""
 
 
 def test_patience_stops_early(tmp_path: Path) -> None:
