@@ -15,7 +15,7 @@ from scipy.special import log_softmax, logit, softmax
 
 from koalib.errors import UserError
 from koalib.study.metrics import (
-    N_GRADES, by_group, check_predictions, expected_grade, from_confusion, group_codes, percentile_interval, resampling_weights,
+    ECE_BINS, N_GRADES, by_group, check_predictions, expected_grade, from_confusion, group_codes, percentile_interval, resampling_weights,
 )
 
 _FLOOR = 1e-12  # a probability of zero would make any temperature infinitely wrong
@@ -115,6 +115,20 @@ def slope_intercept(p: np.ndarray, grade: np.ndarray, groups: np.ndarray) -> dic
         slope = sm.GLM(event, sm.add_constant(score), sm.families.Binomial()).fit(**clusters)
         found["slope"] = (slope.params[1], *slope.conf_int()[1])
     return {name: dict(zip(("value", "low", "high"), map(float, ends), strict=True)) for name, ends in found.items()}
+
+
+def ece_if_calibrated(p: np.ndarray, n: int = 2000, seed: int = 0) -> dict[str, float]:
+    """The ECE that a perfectly calibrated model with these probabilities (N, 5) would show: mean, and 95 % of its draws.
+
+    Grades are drawn from p itself (consistency resampling: Broecker & Smith 2007, doi 10.1175/WAF993.1). An ECE inside
+    the range is no evidence of miscalibration. Films are drawn one by one; two knees alike would widen the range a little.
+    """
+    top = np.asarray(p, dtype=float).max(axis=1)
+    bins = np.eye(ECE_BINS)[np.minimum((top * ECE_BINS).astype(int), ECE_BINS - 1)]
+    right = np.random.default_rng(seed).random((n, len(top))) < top
+    draws = np.abs((right - top) @ bins).sum(axis=1) / len(top)
+    low, high = percentile_interval(draws)
+    return {"mean": float(draws.mean()), "low": low, "high": high}
 
 
 def reliability(probability: np.ndarray, event: np.ndarray, groups: np.ndarray, bins: int = 10, n: int = 10_000, seed: int = 0) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from koalib.errors import UserError
 from koalib.machine import device
 from koalib.model.weights import load_checkpoint
 from koalib.study import ledger
+from koalib.study.calibration import ece_if_calibrated
 from koalib.study.metrics import evaluation
 from koalib.study.predict import predict
 
@@ -19,6 +20,7 @@ def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, 
     """The document of ``koalib evaluate --json`` (design: ``n, accuracy, ..., intervals, per_grade, confusion``).
 
     Probabilities are tempered as the checkpoint says; the plain names are argmax. Intervals resample patients.
+    ``ece_if_calibrated`` is the range of the ECE that so many films would show if the probabilities were right.
     The official test split of a public set is left out until the study ``headline`` is unsealed.
 
     Raises:
@@ -38,4 +40,5 @@ def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, 
         knees = knees.select(rows)
     # fp32 everywhere, so that the same file gives the same scores on every machine
     p = predict(model.to(device()), knees.pixels(metadata["size"]), temperature=metadata["decision"]["temperature"])
-    return {"checkpoint": Path(checkpoint).name, "dataset": knees.name, "split": split} | evaluation(knees.table.grade.to_numpy(), p, knees.table.group.to_numpy())
+    document = evaluation(knees.table.grade.to_numpy(), p, knees.table.group.to_numpy())
+    return {"checkpoint": Path(checkpoint).name, "dataset": knees.name, "split": split} | document | {"ece_if_calibrated": ece_if_calibrated(p)}

@@ -235,11 +235,23 @@ def percentile_interval(values: np.ndarray, level: float = 0.95) -> tuple[float,
     return float(low), float(high)
 
 
+def without_bias(values: np.ndarray, value: float) -> np.ndarray:
+    """Resampled values (B,) less the bias that resampling adds, its bootstrap estimate, mean - value; not below 0.
+
+    For the ECE: it sums absolute gaps, so noise alone makes it larger, and resampling adds noise to noise; uncorrected,
+    its percentiles can lie above the value itself. Efron & Tibshirani 1993, section 10.2.
+    """
+    return np.maximum(values - (np.mean(values) - value), 0.0)
+
+
 def bootstrap(
     grade: np.ndarray, p: np.ndarray, groups: np.ndarray, n: int = 10_000, seed: int = 0,
     decision: Decision = "argmax", tuned: np.ndarray | None = None,
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of every score by resampling groups (patients, duplicate groups) n times.
+
+    That of ``ece`` is for the ECE one expects of so many films, which is above 0 for a perfect model: see
+    `koalib.study.calibration.ece_if_calibrated`.
 
     Args:
         grade, p, decision, tuned: as in `scores`.
@@ -248,6 +260,7 @@ def bootstrap(
     codes = group_codes(groups, len(np.asarray(grade)))
     weights = resampling_weights(codes.max() + 1, n, seed)
     resampled = resampled_scores(grade, p, codes, weights, decision, tuned)
+    resampled["ece"] = without_bias(resampled["ece"], scores(grade, p)["ece"])
     return {name: percentile_interval(values) for name, values in resampled.items()}
 
 

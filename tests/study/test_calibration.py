@@ -148,3 +148,13 @@ def test_reliability_of_repeated_probabilities_has_fewer_bins():
 def test_prior_shift_needs_every_grade_at_the_source():
     with pytest.raises(UserError, match="every grade"):
         calibration.shift_prior(np.full((2, 5), 0.2), [0.5, 0.5, 0, 0, 0], [0.2] * 5)
+
+
+def test_ece_of_a_calibrated_model_is_known_beforehand():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.full(5, 0.5), 400)
+    found = calibration.ece_if_calibrated(p)
+    seen = [metrics.scores((rng.random((400, 1)) > p.cumsum(1)).sum(1).clip(max=4), p)["ece"] for _ in range(300)]
+    assert found["mean"] == pytest.approx(np.mean(seen), rel=0.05)
+    assert np.mean([found["low"] <= ece <= found["high"] for ece in seen]) > 0.9
+    assert metrics.scores((p.argmax(1) + 1) % 5, p)["ece"] > found["high"]  # always wrong

@@ -35,7 +35,8 @@ def films(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> KneeDataset:
 def test_the_document_is_whole(checkpoint: Path, films: KneeDataset) -> None:
     found = evaluation.evaluate(checkpoint, "chen2018", split="val")
     assert found["n"] == 20 and set(SCORES) <= set(found) and set(found["per_grade"]) == set("01234") and np.array(found["confusion"]).sum() == 20
-    assert all(low <= found[name] <= high for name, (low, high) in found["intervals"].items() if name == "accuracy")
+    assert all(low <= found[name] <= high for name, (low, high) in found["intervals"].items())
+    assert found["ece_if_calibrated"]["low"] < found["ece_if_calibrated"]["mean"] < found["ece_if_calibrated"]["high"]
 
 
 def test_the_sealed_test_is_neither_shown_nor_mixed_in(checkpoint: Path, films: KneeDataset, tmp_path: Path) -> None:

@@ -107,6 +107,30 @@ def test_copies_of_a_film_in_one_group_do_not_narrow_the_interval(films):
     assert thrice == pytest.approx(once)
 
 
+def calibrated(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Films whose grades are drawn from their probabilities: any ECE is noise."""
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.full(5, 0.5), n)
+    return (rng.random((n, 1)) > p.cumsum(1)).sum(1).clip(max=4), p, np.arange(n)
+
+
+def test_interval_of_the_ece_holds_its_value_where_percentiles_miss_it():
+    missed = 0
+    for seed in range(20):
+        films = calibrated(300, seed)
+        value, (low, high) = metrics.scores(*films[:2])["ece"], metrics.bootstrap(*films, n=400)["ece"]
+        assert low <= value <= high
+        plain = metrics.resampled_scores(*films, metrics.resampling_weights(300, 400, 0))["ece"]
+        missed += metrics.percentile_interval(plain)[0] > value
+    assert missed >= 3
+
+
+def test_interval_of_the_ece_covers_the_ece_expected_of_so_many_films():
+    expected = np.mean([metrics.scores(*calibrated(300, seed)[:2])["ece"] for seed in range(1000, 1400)])
+    held = [low <= expected <= high for low, high in (metrics.bootstrap(*calibrated(300, seed), n=300)["ece"] for seed in range(60))]
+    assert np.mean(held) > 0.85
+
+
 def test_bootstrap_repeats_with_its_seed(films):
     assert metrics.bootstrap(*films, n=200, seed=1) == metrics.bootstrap(*films, n=200, seed=1)
     assert metrics.bootstrap(*films, n=200, seed=1) != metrics.bootstrap(*films, n=200, seed=2)
@@ -116,7 +140,7 @@ def test_evaluation_is_the_documented_json(films):
     grade, p, patient = films
     found = json.loads(json.dumps(metrics.evaluation(grade, p, patient, n=300), allow_nan=False))
     assert list(found) == ["n", *metrics.REPORTED, "intervals", "per_grade", "confusion"]
-    assert all(found["intervals"][name][0] <= found[name] <= found["intervals"][name][1] for name in metrics.REPORTED if name != "ece")
+    assert all(found["intervals"][name][0] <= found[name] <= found["intervals"][name][1] for name in metrics.REPORTED)
     assert sum(map(sum, found["confusion"])) == found["n"] == 300 and found["per_grade"]["4"]["n"] == sum(grade == 4)
 
 
