@@ -4,8 +4,8 @@
 
 *speed*: films a second while all layers train, 224 px; the rivals take turns, the figure is the median of the rounds.
 *race*: seconds of training until quadratic weighted kappa on chen2018's validation films reaches .75, 160 px. All plan
-the same number of epochs, and stop at the first look that reaches it; looks are equally many films apart, and the clock
-stands while they last. What is measured anew replaces what was recorded before. fastai is left out where it is not
+the same number of epochs, and stop at the first look that reaches it, or after ten minutes; looks are equally many films
+apart, and the clock stands while they last. What is measured anew replaces what was recorded before. fastai is left out where it is not
 installed (pip install fastai), and that is said.
 """
 
@@ -29,11 +29,11 @@ from koalib.study.metrics import scores
 
 BATCH, TARGET = 32, 0.75
 SPEED = {"size": 224, "films": 320, "rounds": 4}
-RACE = {"size": 160, "epochs": 4, "films_between_looks": 45 * BATCH}
+RACE = {"size": 160, "epochs": 4, "films_between_looks": 45 * BATCH, "give_up_seconds": 600}
 
 
-class Reached(Exception):
-    """The race is over."""
+class Over(Exception):
+    """The race is won or given up."""
 
 
 def films_per_second(rival: str, task: Task) -> float:
@@ -58,15 +58,16 @@ def race(rival: str, task: Task) -> dict:
         qwk = scores(task.grade[task.train :], probabilities())["qwk"]
         curve.append((steps * task.batch, round(spent, 2), round(qwk, 4)))
         print(f"{rival}, seed {task.seed}: {curve[-1][0]} films, {spent:.1f} s, QWK {qwk:.3f}", flush=True)
-        if qwk >= TARGET:
-            raise Reached
+        if qwk >= TARGET or spent > RACE["give_up_seconds"]:
+            raise Over
         since = time.perf_counter()
 
     try:
         RIVALS[rival](task, look)
-    except Reached:
-        return {"films": curve[-1][0], "seconds": curve[-1][1], "curve": curve}
-    return {"films": None, "seconds": None, "curve": curve}
+    except Over:
+        pass
+    won = bool(curve) and curve[-1][2] >= TARGET
+    return {"films": curve[-1][0] if won else None, "seconds": curve[-1][1] if won else None, "curve": curve}
 
 
 def make_task(folder: str, data: str | None, size: int, epochs: int, seed: int = 0, films: int | None = None) -> Task:
@@ -104,6 +105,22 @@ def measure_race(rivals: list[str], seeds: list[int], data: str | None, before: 
     return RACE | {"target": TARGET, "runs": runs}
 
 
+def table(record: dict) -> list[str]:
+    """The record as lines of Markdown; beside a rate, how many times it goes into ours; of the race, every seed."""
+    rates, runs = record["speed"].get("films_per_second", {}), record["race"].get("runs", {})
+    reached = {rival: [run["seconds"] for run in by_seed.values()] for rival, by_seed in runs.items()}
+    lines = [f"| | films a second, {SPEED['size']} px | seconds to QWK {TARGET} on chen2018, {RACE['size']} px |", "|---|---|---|"]
+    for rival in RIVALS:
+        rate = f"{rates[rival]:.1f} (ours is {rates['koalib'] / rates[rival]:.1f} times that)" if rival in rates else "not measured"
+        lines.append(f"| {rival} | {rate} | {_seconds(reached[rival]) if rival in reached else 'not measured'} |")
+    return lines
+
+
+def _seconds(found: list[float | None]) -> str:
+    """The seconds of each seed."""
+    return ", ".join(f"not in {RACE['give_up_seconds']}" if s is None else f"{s:.0f}" for s in found)
+
+
 def main() -> None:
     """Measure, print, record."""
     words = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -122,6 +139,7 @@ def main() -> None:
     if "race" in options.part:
         found["race"] = measure_race(options.rivals, options.seeds, options.data, found["race"])
     record_measurement("trainer", {"model": MODEL, "batch": BATCH, "precision": precision()} | found)
+    print("\n".join(table(read_measurement("trainer"))))
 
 
 if __name__ == "__main__":
