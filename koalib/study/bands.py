@@ -18,6 +18,7 @@ from koalib.model.depthwise import DepthwiseConv2d
 from koalib.study.predict import model_input
 
 BANDS = ("high", "middle", "low")  #: details of one pixel, of two, and what is coarser
+PARTS = (*BANDS, "all")  #: the bands, and the whole response
 LEVELS = len(BANDS) - 1
 BATCH = 64
 
@@ -50,14 +51,16 @@ def _inside_outside(energy: np.ndarray, step: int, regions: np.ndarray) -> tuple
 
 
 def concentration(maps: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """log2 of the energy inside over that outside, (N, 3) by `BANDS`: 0 where the map answers everywhere alike, 1 for twice as much inside."""
+    """log2 of the energy inside over that outside, (N, 4) by `PARTS`: 0 where the map answers everywhere alike, 1 for twice as much inside."""
+    found = np.array(list(band_energy(maps, regions).values()))  # (bands, inside or outside, N)
+    inside, outside = np.concatenate([found, found.sum(axis=0, keepdims=True)]).swapaxes(0, 1)
     with np.errstate(divide="ignore"):
-        return np.stack([np.log2(inside / outside) for inside, outside in band_energy(maps, regions).values()], axis=1)
+        return np.log2(inside / outside).T
 
 
 @torch.inference_mode()
 def response(model: nn.Module, films: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """`concentration` of what a model's depthwise convolutions give out, mean over those with the largest maps, (N, 3).
+    """`concentration` of what a model's depthwise convolutions give out, mean over those with the largest maps, (N, 4).
 
     The mean of each channel over the map is taken off first: a bias is no response.
 

@@ -31,8 +31,9 @@ class Answer:
     """What the ledger says about a claim.
 
     value, low, high are NaN while nothing is recorded. They are shares where ``unit`` is ``percent`` or ``points``
-    (0.024 is 2.4 points), ratios where it is ``times``. ``reason`` says why nothing may be judged, ``a_a`` is the size of
-    the reference arm's difference from itself (a logarithm where the unit is ``times``).
+    (0.024 is 2.4 points), ratios where it is ``times``, binary logarithms of ratios where it is ``doublings``. ``reason``
+    says why nothing may be judged, ``a_a`` is the size of the reference arm's difference from itself (a logarithm where
+    the unit is ``times``).
     """
 
     claim: str
@@ -61,8 +62,9 @@ def answers() -> list[Answer]:
         _level("C4", CONVWGCNET_T, "ablation", BOTH),
         _contrast("C5", "ablation", GAIN, "four_scores", "mean of the four scores, both modules - neither", still, reference=NEITHER),
         _contrast("C6", "ablation", SYNERGY, "four_scores", "interaction of gates and wavelets, mean of the four scores", still, reference=NEITHER),
-        _mechanism("C7", "noise", "QWK kept under noise, with wavelets - without"),
-        _mechanism("C8", "localisation", "energy of Grad-CAM in the lesion, with gates - without"),
+        _mechanism("C7", ("noise",), "QWK kept under noise, with wavelets - without"),
+        _mechanism("C7", ("bands", "all"), "first stage's energy inside the lesion over outside, with wavelets - without", "doublings"),
+        _mechanism("C8", ("localisation",), "energy of Grad-CAM in the lesion, with gates - without"),
         Answer("C9", "the system of notebook 07, driven through a browser by its test", "rebuilt and tested here, not measured"),
         Answer("C10", "dated publications", "not settled here", note="no dated publication was checked; a search of the literature has to decide"),
         *(_contrast("C11", "ablation", GAIN, f"{name}_kl2", f"{name} for KL >= 2, both modules - neither", still, reference=NEITHER) for name in ("sensitivity", "specificity")),
@@ -158,11 +160,13 @@ def _ratio(slow: dict[tuple, list], fast: dict[tuple, list]) -> curves.Speedup |
     return curves.speedup([slow[key] for key in common], [fast[key] for key in common]) if len(common) > 1 else None
 
 
-def _mechanism(claim: str, key: str, measured: str) -> Answer:
-    """C7 and C8 from the recorded measurement of the saved models of the study ``mechanism``."""
-    recorded = (ledger.read_measurement("mechanism") or {}).get(key)
+def _mechanism(claim: str, place: tuple[str, ...], measured: str, unit: str = "points") -> Answer:
+    """C7 and C8 from the recorded measurement of the saved models of the study ``mechanism``; ``place`` is where in it."""
+    recorded = ledger.read_measurement("mechanism")
+    for key in place:
+        recorded = (recorded or {}).get(key)
     found = Difference(recorded["value"], recorded["low"], recorded["high"], math.nan, recorded["seeds"]) if recorded else None
-    return _answer(claim, "mechanism", [NEITHER, GCT, WAVELET, BOTH], found, measured, films="phantom" if found else "")
+    return _answer(claim, "mechanism", [NEITHER, GCT, WAVELET, BOTH], found, measured, films="phantom" if found else "", unit=unit)
 
 
 def _still(name: str) -> str:

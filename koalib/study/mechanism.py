@@ -1,6 +1,6 @@
 """C7 and C8 on phantoms: do wavelets help against noise, do gates help to look at the lesion? Measured on saved models.
 
-Both are contrasts of the 2 x 2, half the sum of the two arms with a module minus half the sum of the two without.
+All are contrasts of the 2 x 2, half the sum of the two arms with a module minus half the sum of the two without.
 """
 
 from __future__ import annotations
@@ -8,19 +8,55 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from torch import nn
 
+from koalib.data.phantom import make_phantoms
+from koalib.errors import UserError
+from koalib.model.architectures import TWO_BY_TWO
+from koalib.model.weights import load_checkpoint
 from koalib.study import metrics
+from koalib.study.bands import PARTS, response
+from koalib.study.comparisons import arm_runs
 from koalib.study.explain import gradcam
-from koalib.study.localisation import energy_share
+from koalib.study.localisation import energy_share, lesion
+from koalib.study.outcome import WEIGHTS_FILE
 from koalib.study.predict import model_input, predict
 from koalib.study.robustness import STRENGTHS, disturb
+from koalib.study.runner import work_folder
 from koalib.study.stats import seed_shares
 
+ARMS = tuple(TWO_BY_TWO)
 WITH_WAVELETS = {"wavelet": 0.5, "both": 0.5, "neither": -0.5, "gct": -0.5}
 WITH_GATES = {"gct": 0.5, "both": 0.5, "neither": -0.5, "wavelet": -0.5}
 Models = Mapping[str, Sequence[nn.Module]]  #: arm -> one model a seed, the same seeds for all
+Score = tuple[float, np.ndarray]  #: of one model: its value, and that of B resamples of the patients
+
+
+def saved_models() -> Models:
+    """The four arms' models by seed, of the seeds that all arms have.
+
+    Raises:
+        UserError: no seed has all four arms, or their weights are not on this machine.
+    """
+    runs = {arm: arm_runs("mechanism").get(f"convwgcnet_atto/{arm}", {}) for arm in ARMS}
+    seeds = sorted(set.intersection(*(set(found) for found in runs.values())))
+    if not seeds:
+        raise UserError("mechanism: no seed has all four arms yet; koalib study run mechanism")
+    return {arm: [load_checkpoint(work_folder("mechanism", runs[arm][seed]) / WEIGHTS_FILE)[0] for seed in seeds] for arm in ARMS}
+
+
+def measure(models: Models, patients: int, size: int, seed: int, n: int = 10_000) -> dict:
+    """The whole measurement on phantoms that no run has seen.
+
+    Returns:
+        films, size; a contrast for each disturbance of ``STRENGTHS``, for ``localisation``, and under ``bands`` one for each of ``bands.PARTS``.
+    """
+    phantoms = make_phantoms(patients, size=size, seed=seed)
+    table, inverted = phantoms.table, phantoms.table.inverted.to_numpy(bool)
+    films = np.where(inverted[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
+    grade, groups, regions = table.grade.to_numpy(), table.patient.to_numpy(), lesion(phantoms.masks)
+    found = {"films": len(films), "size": size} | {kind: under(models, kind, films, grade, groups, n=n) for kind in STRENGTHS}
+    return found | {"localisation": looking(models, films, regions, groups, n=n), "bands": answering(models, films, regions, groups, n=n)}
 
 
 def crossed(by_seed: np.ndarray, draws: np.ndarray, seed: int = 0) -> dict[str, float]:
@@ -34,40 +70,70 @@ def crossed(by_seed: np.ndarray, draws: np.ndarray, seed: int = 0) -> dict[str, 
     return {"value": float(by_seed.mean()), "low": low, "high": high, "seeds": len(by_seed)}
 
 
-def _contrast(coefficients: Mapping[str, float], models: Models, score: Callable[[nn.Module], tuple[float, np.ndarray]]) -> dict[str, float]:
-    points, draws = 0.0, 0.0
-    for arm, coefficient in coefficients.items():
-        found = [score(model) for model in models[arm]]
-        points = points + coefficient * np.array([point for point, _ in found])
-        draws = draws + coefficient * np.array([drawn for _, drawn in found])
-    return crossed(points, draws)
+def _contrast(coefficients: Mapping[str, float], scored: Mapping[str, Sequence[Score]]) -> dict:
+    """The contrast of scores by arm and seed, with the arms' own means."""
+    points = sum(coefficient * np.array([point for point, _ in scored[arm]]) for arm, coefficient in coefficients.items())
+    draws = sum(coefficient * np.array([drawn for _, drawn in scored[arm]]) for arm, coefficient in coefficients.items())
+    return crossed(points, draws) | {"arms": {arm: float(np.mean([point for point, _ in of])) for arm, of in scored.items()}}
 
 
-def under(models: Models, kind: str, films: np.ndarray, grade: np.ndarray, groups: np.ndarray, coefficients: Mapping[str, float] = WITH_WAVELETS, n: int = 10_000) -> dict[str, float]:
-    """Kappa on disturbed films over kappa on clean ones, mean over the strengths of a kind, as a contrast between arms."""
+def _each(models: Models, score: Callable[[nn.Module], Score]) -> dict[str, list[Score]]:
+    return {arm: [score(model) for model in of] for arm, of in models.items()}
+
+
+def _resampled_means(groups: np.ndarray, n: int) -> Callable[[np.ndarray], Score]:
+    """A function from films' values (N,) to their mean and its resamples; films without a value (NaN) are left out."""
+    codes = metrics.group_codes(groups, len(groups))
+    weights = metrics.resampling_weights(codes.max() + 1, n, 0)
+
+    def mean(values: np.ndarray) -> Score:
+        there = np.isfinite(values)
+        sums = weights @ metrics.by_group(np.stack([np.where(there, values, 0), there], axis=1), codes)
+        return float(values[there].mean()), sums[:, 0] / sums[:, 1]
+
+    return mean
+
+
+def under(models: Models, kind: str, films: np.ndarray, grade: np.ndarray, groups: np.ndarray, coefficients: Mapping[str, float] = WITH_WAVELETS, n: int = 10_000) -> dict:
+    """Kappa on disturbed films over kappa on clean ones, mean over the strengths of a kind, as a contrast between arms.
+
+    Raises:
+        UserError: a model without any kappa on clean films.
+    """
     codes = metrics.group_codes(groups, len(grade))
     weights = metrics.resampling_weights(codes.max() + 1, n, 0)
     worse = [disturb(films, kind, strength) for strength in STRENGTHS[kind][1:]]
 
-    def kept(model: nn.Module) -> tuple[float, np.ndarray]:
-        p, q = predict(model, films, flip=False), [predict(model, shown, flip=False) for shown in worse]
-        clean, drawn = metrics.scores(grade, p)["qwk"], metrics.resampled_scores(grade, p, codes, weights)["qwk"]
-        points = [metrics.scores(grade, other)["qwk"] / clean for other in q]
-        return float(np.mean(points)), np.mean([metrics.resampled_scores(grade, other, codes, weights)["qwk"] / drawn for other in q], axis=0)
+    def kappas(model: nn.Module, shown: np.ndarray) -> np.ndarray:
+        """Of the films themselves, then of each resample, (1 + n,)."""
+        cells = np.eye(metrics.N_GRADES**2)[metrics.N_GRADES * grade + predict(model, shown, flip=False).argmax(axis=1)]
+        counts = np.concatenate([cells.sum(axis=0)[None], weights @ metrics.by_group(cells, codes)])
+        return metrics.from_confusion(counts.reshape(-1, metrics.N_GRADES, metrics.N_GRADES))["qwk"]
 
-    return _contrast(coefficients, models, kept)
+    def kept(model: nn.Module) -> Score:
+        clean = kappas(model, films)
+        if not clean[0] > 0:
+            raise UserError(f"kappa {clean[0]:.2f} on clean phantoms: a model that knows nothing has nothing to keep under {kind}; train it longer")
+        with np.errstate(divide="ignore", invalid="ignore"):  # a resample without any kappa is left out of the interval
+            share = np.mean([kappas(model, shown) for shown in worse], axis=0) / clean
+        return float(share[0]), share[1:]
+
+    return _contrast(coefficients, _each(models, kept))
 
 
-def looking(models: Models, films: np.ndarray, lesion: np.ndarray, groups: np.ndarray, coefficients: Mapping[str, float] = WITH_GATES, n: int = 10_000) -> dict[str, float]:
-    """Share of Grad-CAM's energy inside the lesion, as a contrast between arms. ``lesion`` is bool (N, S, S)."""
-    codes = metrics.group_codes(groups, len(films))
-    weights = metrics.resampling_weights(codes.max() + 1, n, 0)
+def looking(models: Models, films: np.ndarray, regions: np.ndarray, groups: np.ndarray, coefficients: Mapping[str, float] = WITH_GATES, n: int = 10_000) -> dict:
+    """Share of Grad-CAM's energy inside the lesion, as a contrast between arms. ``regions`` is bool (N, S, S)."""
+    mean = _resampled_means(groups, n)
 
-    def inside(model: nn.Module) -> tuple[float, np.ndarray]:
+    def inside(model: nn.Module) -> Score:
         heat = np.concatenate([gradcam(model, model_input(films[i : i + 64])) for i in range(0, len(films), 64)])
-        share = energy_share(heat, lesion)
-        sums = weights @ metrics.by_group(np.stack([share, np.ones(len(share))], axis=1), codes)
-        return float(share.mean()), sums[:, 0] / sums[:, 1]
+        return mean(energy_share(heat, regions))
 
-    with torch.no_grad():
-        return _contrast(coefficients, models, inside)
+    return _contrast(coefficients, _each(models, inside))
+
+
+def answering(models: Models, films: np.ndarray, regions: np.ndarray, groups: np.ndarray, coefficients: Mapping[str, float] = WITH_WAVELETS, n: int = 10_000) -> dict[str, dict]:
+    """By band and for all together, log2 of the first stage's energy inside the lesion over that outside, as a contrast between arms."""
+    mean = _resampled_means(groups, n)
+    found = {arm: [response(model, films, regions) for model in of] for arm, of in models.items()}
+    return {band: _contrast(coefficients, {arm: [mean(each[:, i]) for each in of] for arm, of in found.items()}) for i, band in enumerate(PARTS)}

@@ -42,6 +42,8 @@ def amount(answer: Answer) -> str:
     if answer.unit == "times":
         high = "no upper bound" if math.isinf(answer.high) else f"{answer.high:.1f}"
         return f"{answer.value:.1f} times ({answer.low:.1f} to {high})"
+    if answer.unit == "doublings":
+        return f"{signed(answer.value, 2)} doublings ({signed(answer.low, 2)} to {signed(answer.high, 2)})"
     if answer.unit == "percent":
         return f"{100 * answer.value:.1f} % ({100 * answer.low:.1f} to {100 * answer.high:.1f})"
     return f"{signed(100 * answer.value)} points ({signed(100 * answer.low)} to {signed(100 * answer.high)})"

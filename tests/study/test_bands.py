@@ -52,7 +52,7 @@ def test_noise_outside_the_lesion_lowers_the_concentration_of_the_high_band_most
     films = made.pixels[:, None].astype(np.float32)
     noise = 20 * np.random.default_rng(0).standard_normal(films.shape) * ~region[:, None]
     lost = (concentration(films, region) - concentration(films + noise, region)).mean(axis=0)
-    assert lost[0] > lost[1] > lost[2] > 0 and lost[0] > 1
+    assert lost[0] > lost[1] > lost[2] > 0 and lost[0] > lost[3] > lost[2] and lost[0] > 1
     # white noise has the same power in every coefficient: three of four are details of one pixel
     before, after = band_energy(films, region)["high"][1], band_energy(films + noise, region)["high"][1]
     assert (after - before).mean() == pytest.approx(0.75 * 400, rel=0.1)
@@ -74,7 +74,7 @@ def test_responses_of_both_kinds_of_convolution_are_measured(phantoms):
     for wavelet in ("none", "add"):
         model = create("convwgcnet_atto", gct="dwconv", wavelet=wavelet).train()
         found = response(model, made.pixels, mask)
-        assert found.shape == (12, 3) and np.isfinite(found).all() and model.training
+        assert found.shape == (12, 4) and np.isfinite(found).all() and model.training
         assert not any(module._forward_hooks for module in model.modules())
     with pytest.raises(UserError, match="ResNet"):
         response(timm.create_model("resnet18", in_chans=1), made.pixels, mask)

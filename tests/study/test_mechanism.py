@@ -4,9 +4,21 @@ import numpy as np
 import pytest
 import timm
 import torch
+from fake_ledger import fill
 from torch import nn
 
-from koalib.study.mechanism import crossed, looking, under
+from benchmarks import mechanism as benchmark
+from koalib.data.phantom import make_phantoms
+from koalib.errors import UserError
+from koalib.model.architectures import TWO_BY_TWO
+from koalib.model.depthwise import DepthwiseConv2d
+from koalib.model.weights import create, save_checkpoint
+from koalib.study import claims, ledger
+from koalib.study.comparisons import arm_runs
+from koalib.study.mechanism import answering, crossed, looking, saved_models, under
+from koalib.study.outcome import WEIGHTS_FILE
+from koalib.study.predict import model_input
+from koalib.study.runner import work_folder
 
 GRADE = np.arange(40) % 5
 FILMS = np.full((40, 32, 32), 100, np.uint8) + np.random.default_rng(0).integers(0, 4, (40, 32, 32), dtype=np.uint8)
@@ -50,3 +62,79 @@ def test_seeds_widen_the_interval():
     alike, apart = (crossed(np.array(seeds), draws) for seeds in ([0.1, 0.1, 0.1], [0.0, 0.1, 0.2]))
     assert alike["value"] == pytest.approx(apart["value"])
     assert apart["high"] - apart["low"] > 3 * (alike["high"] - alike["low"])
+
+
+class Filter(nn.Module):
+    """A network that is one depthwise convolution with a given kernel."""
+
+    def __init__(self, kernel: np.ndarray) -> None:
+        super().__init__()
+        self.conv = DepthwiseConv2d(1, 3, padding=1, bias=False)
+        self.conv.weight.data = torch.from_numpy(kernel).float()[None, None]
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3)).repeat(1, 5)
+
+
+def test_a_filter_for_horizontal_edges_answers_in_the_joint_and_one_that_passes_all_does_not():
+    sharp, edges = np.zeros((3, 3)), np.zeros((3, 3))
+    sharp[1, 1], edges[0], edges[2] = 1, -1, 1
+    rng = np.random.default_rng(0)
+    films = rng.integers(90, 110, (20, 64, 64), dtype=np.uint8)
+    films[:, :, ::4] += 60  # vertical stripes everywhere
+    films[:, 28:32] = 40  # a dark joint, whose edges are horizontal
+    region = np.zeros((20, 64, 64), bool)
+    region[:, 24:36] = True
+    models = {"wavelet": [Filter(edges)], "both": [Filter(edges)], "neither": [Filter(sharp)], "gct": [Filter(sharp)]}
+    found = answering(models, films, region, np.arange(20) // 2, n=200)
+    assert found["middle"]["low"] > 1 and found["middle"]["arms"]["both"] > 2 > 1 > found["middle"]["arms"]["neither"]
+    same = answering(dict.fromkeys(models, models["gct"]), films, region, np.arange(20) // 2, n=200)
+    assert all(row["value"] == row["low"] == row["high"] == 0 for row in same.values())
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A ledger with all twelve runs of the study."""
+    monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("KOALIB_CACHE", str(tmp_path / "cache"))
+    fill("mechanism")
+    return tmp_path
+
+
+def knowing(films: np.ndarray, grade: np.ndarray, modules: dict[str, str]) -> nn.Module:
+    """An untrained network whose last layer is solved for so that it knows these films by heart."""
+    model = create("convwgcnet_atto", **modules).eval()
+    with torch.inference_mode():
+        features = model.forward_head(model.forward_features(model_input(films)), pre_logits=True)
+        features = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
+        solved = torch.linalg.lstsq(features, 20.0 * nn.functional.one_hot(torch.tensor(grade), 5).double()).solution.float()
+    model.head.fc.weight.data, model.head.fc.bias.data = solved[:-1].T.contiguous(), solved[-1].contiguous()
+    return model
+
+
+def test_a_model_that_knows_nothing_has_nothing_to_keep():
+    with pytest.raises(UserError, match="kappa 0.00 on clean phantoms"):
+        under(dict.fromkeys(TWO_BY_TWO, [create("convwgcnet_atto")]), "noise", np.zeros((10, 32, 32), np.uint8), np.arange(10) % 5, np.arange(10), n=10)
+
+
+def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded):
+    torch.manual_seed(0)
+    made = make_phantoms(8, size=64, seed=benchmark.SEED)
+    films = np.where(made.table.inverted.to_numpy()[:, None, None], 255 - made.pixels, made.pixels)
+    for arm, modules in TWO_BY_TWO.items():
+        for run in arm_runs("mechanism")[f"convwgcnet_atto/{arm}"].values():
+            folder = work_folder("mechanism", run)
+            folder.mkdir(parents=True)
+            save_checkpoint(knowing(films, made.table.grade.to_numpy(), modules), folder / WEIGHTS_FILE, {"size": 64})
+    assert {arm: len(of) for arm, of in saved_models().items()} == dict.fromkeys(TWO_BY_TWO, 3)
+    benchmark.main(["--patients", "8", "--size", "64", "--resamples", "50"])
+    found = ledger.read_measurement("mechanism")
+    assert found["films"] == 16 and set(found["bands"]) == {"high", "middle", "low", "all"} and found["localisation"]["seeds"] == 3
+    answers = {a.claim: a for a in claims.answers()}
+    assert (answers["C8"].value, answers["C8"].films, answers["C8"].runs) == (found["localisation"]["value"], "phantom", 12)
+    assert [a.value for a in claims.answers() if a.claim == "C7"] == [found["noise"]["value"], found["bands"]["all"]["value"]]
+
+
+def test_models_that_were_not_saved_are_named(recorded):
+    with pytest.raises(UserError, match="model.safetensors"):
+        saved_models()

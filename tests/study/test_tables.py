@@ -66,6 +66,7 @@ def test_figures_follow_a_partly_filled_ledger(empty):
     (Answer("C5", "", "", 0.011, -0.002, 0.0264), "+1.1 points (\N{MINUS SIGN}0.2 to +2.6)"),
     (Answer("C1", "", "", 0.801, 0.78, 0.82, unit="percent"), "80.1 % (78.0 to 82.0)"),
     (Answer("C2", "", "", 2.31, 1.84, float("inf"), unit="times"), "2.3 times (1.8 to no upper bound)"),
+    (Answer("C7", "", "", 0.123, -0.04, 0.3, unit="doublings"), "+0.12 doublings (\N{MINUS SIGN}0.04 to +0.30)"),
 ])
 def test_amount(answer, text):
     assert amount(answer) == text
