@@ -20,7 +20,7 @@ from koalib.study.recalibration import AS_THEY_ARE, ESTIMATED, KNOWN, RECALIBRAT
 from koalib.study.stats import contrast
 
 AT_HOME = "at home"
-SCORES = ("accuracy", "qwk", "auc_kl2", "rps", "ece")
+SCORES = ("accuracy", "qwk", "auc_kl2", "rps")
 FOLDS = 5
 _ENDS = (("", "value"), ("_low", "low"), ("_high", "high"))
 GAINS = ((AS_THEY_ARE, KNOWN, "shift of grades"), (AS_THEY_ARE, ESTIMATED, "shift of grades, without labels"), (KNOWN, RECALIBRATED, "miscalibration"))
@@ -33,9 +33,9 @@ def summarise(resamples: int = 10_000) -> dict:
         ``rows``: a row a journey and step (``STEPS``, before them ``at home``) with scores and 95 % intervals over groups and models,
         calibration at KL >= 2 and the 90 % sets' coverage; a journey without runs is one row of ``step`` "not run".
         ``gains``: how much each kind of correction lowers the ranked probability score, paired. ``shares``: of the grades
-        where the models were trained, as estimated abroad, as they are abroad.
+        where the models were trained, as estimated abroad, as they are abroad. ``runs``: the names of the ledger's runs behind all this.
     """
-    rows, gains, shares = [], [], []
+    rows, gains, shares, names = [], [], [], []
     for journey in JOURNEYS:
         runs = abroad(journey)
         head = {"from": journey.home, "to": journey.to, "model": journey.arm, "study": journey.study, "models": len(runs)}
@@ -44,10 +44,11 @@ def summarise(resamples: int = 10_000) -> dict:
             continue
         rows.append(head | _at_home(journey, runs, resamples))
         more = _of(runs, resamples)
+        names += [run["name"] for run in runs]
         rows += [head | row for row in more["rows"]]
         gains += [head | row for row in more["gains"]]
         shares.append(head | more["shares"])
-    return {"rows": _plain(rows), "gains": _plain(gains), "shares": shares, "sets_at": 0.9, "folds": FOLDS, "resamples": resamples}
+    return {"rows": _plain(rows), "gains": _plain(gains), "shares": shares, "runs": names, "sets_at": 0.9, "folds": FOLDS, "resamples": resamples}
 
 
 def run_and_record(data: str | Path | None = None) -> str:
@@ -84,7 +85,8 @@ def _of(runs: list[dict], resamples: int) -> dict:
 
 def _scored(step: str, arm: np.ndarray, grade: np.ndarray, group: np.ndarray, resamples: int) -> dict:
     """Scores of one step, mean over the models of ``arm`` (S, N, 5), and its calibration at KL >= 2."""
-    found, row = contrast(grade, [arm], [1], group, n=resamples), {"films": len(grade), "step": step}
+    found = contrast(grade, [arm], [1], group, n=resamples)
+    row = {"films": len(grade), "step": step, "ece": found["ece"].value}  # without an interval: its resamples are biased upwards
     for name in SCORES:
         row |= {f"{name}{end}": getattr(found[name], part) for end, part in _ENDS}
     try:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
+
 from koalib.model.checkpoints import read_checkpoint
 from koalib.paths import ROOT
+from koalib.study import card_sections as sections_of
 from koalib.study import ledger, shipped
 from koalib.study.calibration import temper
 from koalib.study.conformal import coverage_by_grade
-from koalib.study.metrics import per_grade, summary
+from koalib.study.metrics import decide, per_grade, summary
 from koalib.study.tables import markdown
 
 CARD = ROOT / "docs" / "model_card.md"
 SHOWN = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa (argmax)",
-         "qwk_expected": "quadratic weighted kappa (rounded expected grade)", "mae": "mean absolute error, grades", "auc_kl2": "AUC, KL >= 2",
+         "qwk_tuned": "quadratic weighted kappa (thresholds of the file)", "qwk_expected": "quadratic weighted kappa (rounded expected grade)", "mae": "mean absolute error, grades", "auc_kl2": "AUC, KL >= 2",
          "sensitivity_kl2": "sensitivity, KL >= 2", "specificity_kl2": "specificity, KL >= 2", "brier": "Brier score", "rps": "ranked probability score",
          "ece": "expected calibration error"}
+TITLES = {"val": "Validation films", "test": "Official test films"}
 
 
 def card_block() -> str:
@@ -23,26 +28,37 @@ def card_block() -> str:
     if record is None:
         return "No grader is shipped yet."
     _, metadata = read_checkpoint(shipped.GRADER)
-    study, name = shipped.STUDY, record["name"]
+    rule, dataset = metadata["decision"], record["experiment"]["dataset"]
     films = ", ".join(f"{count} {role}" for role, count in record["films"].items())
-    rule = metadata["decision"]
-    head = (f"* Network {metadata['model']}, films of {metadata['size']} px, start {record['pretrained_source']}; run `{study}/{record['shipped_from']}`.\n"
+    head = (f"* Network {metadata['model']}, films of {metadata['size']} px, start {record['pretrained_source']}; run `{shipped.STUDY}/{record['shipped_from']}`.\n"
             f"* Films of {record['data']['name']}: {films}. No patient is in two of them.\n"
             f"* File of {shipped.GRADER.stat().st_size / 2**20:.1f} MB in half precision. Temperature {rule['temperature']:.3f}, conformal threshold {rule['conformal']:.3f}, "
             f"thresholds on the expected grade {', '.join(f'{t:.2f}' for t in rule['thresholds'])}: all fitted on the validation films.")
-    return "\n\n".join([head, *(_split(study, name, split, rule) for split in ("val", "test"))])
+    latest = "test" if ledger.unsealed(shipped.STUDY) else "val"
+    table, p = _predictions(record["name"], latest, rule)
+    sections = {
+        "Participant flow": sections_of.participant_flow(dataset), "Scores": "\n\n".join(_split(record["name"], split, rule) for split in ("val", "test")),
+        f"Where it errs: {TITLES[latest].lower()}": sections_of.failures(dataset, table, p, rule), "On films from elsewhere": sections_of.elsewhere(),
+        "Does it read the joint?": sections_of.joint_covered(), "The joint-space measure beside it": sections_of.joint_space(),
+    }
+    return "\n\n".join([head, *(f"### {title}\n\n{text}" for title, text in sections.items())])
 
 
-def _split(study: str, name: str, split: str, rule: dict) -> str:
+def _predictions(name: str, split: str, rule: dict) -> tuple[pd.DataFrame, np.ndarray]:
+    """The ledger's table of one split, and its tempered probabilities (N, 5)."""
+    table = ledger.read_predictions(shipped.STUDY, name, split)
+    return table, temper(ledger.probabilities(table), rule["temperature"])
+
+
+def _split(name: str, split: str, rule: dict) -> str:
     """Scores, grades and prediction sets of one split; a sealed one is said to be."""
-    if split == "test" and not ledger.unsealed(study):
-        return "**Official test films:** sealed. They were predicted when the run ended, and nobody has looked (docs/protocol.md)."
-    table = ledger.read_predictions(study, name, split)
+    if split == "test" and not ledger.unsealed(shipped.STUDY):
+        return f"**{TITLES[split]}:** sealed. They were predicted when the run ended, and nobody has looked (docs/protocol.md)."
+    table, p = _predictions(name, split, rule)
     grade, group = table.grade.to_numpy(), table.group.to_numpy()
-    p = temper(ledger.probabilities(table), rule["temperature"])
-    scores, grades, sets = summary(grade, p, group), per_grade(grade, p), coverage_by_grade(p, grade, group, rule["conformal"])
-    title = {"val": "Validation films, which also chose the epoch and fitted temperature and sets: flattering", "test": "Official test films"}[split]
+    scores, grades, sets = summary(grade, p, group, tuned=decide(p, rule["thresholds"])), per_grade(grade, p), coverage_by_grade(p, grade, group, rule["conformal"])
     first = markdown(("score", "value", "95 % interval, patients resampled"), [(label, f"{scores[key]['value']:.3f}", f"{scores[key]['low']:.3f} to {scores[key]['high']:.3f}") for key, label in SHOWN.items()])
     rows = [(k, found["n"], *(f"{found[s]:.3f}" for s in ("precision", "recall", "f1")), f"{sets[k]['coverage']:.3f}", f"{sets[k]['size']:.2f}") for k, found in grades.items()]
     second = markdown(("grade", "films", "precision", "recall", "F1", "coverage of the 90 % sets", "grades in a set"), rows)
-    return f"**{title}** ({len(table)} films)\n\n{first}\n\n{second}"
+    flattering = " They also chose the epoch and fitted temperature, thresholds and sets, which flatters every figure here." if split == "val" else ""
+    return f"**{TITLES[split]}** ({len(table)}).{flattering}\n\n{first}\n\n{second}"

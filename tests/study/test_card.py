@@ -1,0 +1,57 @@
+"""The model card says what the ledger says, and says what is not measured."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from koalib.data.registry import info, read_manifest
+from koalib.study import card_sections, ledger, shipped
+from koalib.study.card import CARD, card_block
+from koalib.study.card_sections import elsewhere, failures, joint_covered, joint_space, participant_flow
+from koalib.study.tables import recorded_block
+
+RULE = {"conformal": 0.7}
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(shipped, "GRADER", tmp_path / "grader.safetensors")
+    return tmp_path
+
+
+def test_card_says_what_the_ledger_says():
+    assert recorded_block(CARD.read_text(encoding="utf-8"), CARD.name) == card_block(), "renew it with: koalib study figures"
+
+
+def test_without_a_grader_there_is_nothing_to_say(empty):
+    assert card_block() == "No grader is shipped yet." and elsewhere().startswith("Not measured yet for this file")
+
+
+def test_flow_counts_the_published_films():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in participant_flow("chen2018").splitlines()[2:]]
+    counts = {row[0]: [int(cell) for cell in row[3:8]] for row in rows}
+    assert counts["test"] == list(info("chen2018").counts["test"].values())
+    assert [int(row[1]) for row in rows] == [2889, 413, 828, 4130] and int(rows[-1][2]) == info("chen2018").images == sum(counts["all"])
+    assert len(participant_flow("gornale2020").splitlines()) == 3  # a set without splits is one row
+
+
+def test_failures_are_counted_by_distance_and_side(monkeypatch):
+    monkeypatch.setattr(card_sections, "FEW", 2)
+    films = read_manifest("chen2018").iloc[:10]
+    grade, decided = np.array([0, 1, 2, 3, 4] * 2), np.array([0, 1, 2, 3, 4, 2, 1, 0, 3, 4])
+    p = 0.8 * np.eye(5)[decided] + 0.04
+    table = pd.DataFrame({"image_id": films.image_id.to_numpy(), "group": films.group.to_numpy(), "grade": grade})
+    text = failures("chen2018", table, p, RULE)
+    assert text.startswith("2 of 10 films are graded otherwise than by the readers, 2 of them (20.0% of all) by two grades or more. Knees of KL 2 or more that are called less: 1; of less that are called more: 1.")
+    assert "| KL 2 | 1 | 0 | 1 | 0 | 0 |" in text
+    left = (films.side == "L").to_numpy()
+    assert f"| left knees | {left.sum()} | {(grade == decided)[left].mean():.3f} (" in text
+    assert "| sets of more: referred to a reader | 0 | too few | too few |" in text
+
+
+def test_measurements_of_another_file_are_not_shown(empty):
+    shipped.GRADER.write_bytes(b"another grader")
+    ledger.record_measurement("occlusion", {"file_sha256": "0" * 64, "rows": []})
+    assert joint_covered().startswith("Not measured yet for this file")
+    assert joint_space().startswith("Not measured yet")
