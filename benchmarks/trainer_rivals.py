@@ -62,7 +62,8 @@ def koalib(task: Task, after_step: AfterStep) -> None:
     rows = np.arange(len(task.grade))
     # ``after_step`` validates; the trainer's own look at the end of an epoch is kept to one batch of films
     films = Films(task.pixels, task.grade, rows.astype(str), rows[: task.train], rows[task.train :][: task.batch])
-    experiment = Experiment("chen2018", MODEL, "imagenet", size=task.size, batch=task.batch, epochs=task.epochs, seed=task.seed, lr=LEARNING_RATE)
+    experiment = Experiment("chen2018", MODEL, "imagenet", size=task.size, batch=task.batch, epochs=task.epochs, seed=task.seed, lr=LEARNING_RATE,
+                            ema=0.99)  # for fewer than 1,000 steps, see docs/training.md
     torch.manual_seed(task.seed)
     model = create(MODEL, "imagenet")
     with tempfile.TemporaryDirectory() as out:
