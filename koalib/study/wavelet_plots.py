@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from koalib.study.style import ARMS, FAINT, GRADES, INK, SEQUENTIAL, SOFT, canvas, finish, styled
 
 SIGNED = "RdBu_r"
-DPI = 85  #: many figures of one notebook, which must stay small
+DPI = 80  #: many figures of one notebook, which must stay small
 
 
 @styled
