@@ -17,7 +17,7 @@ import torch
 
 from koalib.clinic import novelty
 from koalib.clinic.diagnosis import SET_COVERAGE, WIDE_SET, Diagnosis, Pictures
-from koalib.clinic.heatmap import grade_and_look, scale_to_one
+from koalib.clinic.heatmap import scale_to_one
 from koalib.clinic.joint_space import measure
 from koalib.clinic.quality import remarks
 from koalib.clinic.texts import text
@@ -28,6 +28,7 @@ from koalib.errors import UserError
 from koalib.model.weights import load_checkpoint
 from koalib.paths import WEIGHTS
 from koalib.study.conformal import prediction_set
+from koalib.study.explain import grade_and_look
 from koalib.study.losses import log_probabilities
 from koalib.study.predict import model_input
 

@@ -1,9 +1,4 @@
-"""Where the network looked: Grad-CAM from the one forward pass that also gives the grade, and its painting.
-
-Grad-CAM (Selvaraju et al., ICCV 2017, arXiv 1610.02391) needs the gradient of a class score with respect to the
-last feature maps only. A network of timm splits there (``forward_features``, ``forward_head``), so the backbone
-runs once and only the small head is differentiated.
-"""
+"""Painting: a coarse heat map (``koalib.study.explain``) over a film, and pictures as PNG."""
 
 from __future__ import annotations
 
@@ -11,31 +6,9 @@ import io
 
 import matplotlib
 import numpy as np
-import torch
 from PIL import Image
 
 COLOURS = matplotlib.colormaps["inferno"]
-
-
-def grade_and_look(model: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and Grad-CAM of each film's likeliest class.
-
-    Args:
-        model: a timm network in evaluation mode.
-        x: standardised films, (B, 1, H, W).
-
-    Returns:
-        logits (B, 5) and maps (B, h, w) of the last features' size, at least 0, not yet scaled to 1.
-    """
-    with torch.no_grad():
-        features = model.forward_features(x)  # (B, C, h, w)
-    with torch.enable_grad():
-        features = features.detach().requires_grad_(True)
-        logits = model.forward_head(features)
-        gradient, = torch.autograd.grad(logits.max(dim=1).values.sum(), features)
-    weights = gradient.mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
-    maps = (weights * features.detach()).sum(dim=1).clamp_min(0)
-    return logits.detach(), maps
 
 
 def scale_to_one(heat: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ class _GradeScores(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.model(x)
+        logits = self.model(x).float()
         return logits if logits.shape[1] == GRADES else log_probabilities(logits).float()
 
 
@@ -93,6 +93,24 @@ def _gradient_from(layer: nn.Module) -> Iterator[None]:
         handle.remove()
 
 
+def _gradcam(scores: _GradeScores, layer: nn.Module, x: Tensor, grades: np.ndarray | None, turn: Callable[[Tensor], Tensor]) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """One pass of the package: scores (B, 5), maps of the layer's own size (B, h, w) and unscaled, maps of the films' size (B, H, W) in [0, 1]."""
+    from pytorch_grad_cam import GradCAM  # heavy: imported when the first map is made
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    class Keeping(GradCAM):
+        """Keeps the map that the package goes on to stretch and enlarge."""
+
+        def get_cam_image(self, *arguments: object, **named: object) -> np.ndarray:
+            self.coarse = super().get_cam_image(*arguments, **named)
+            return self.coarse
+
+    targets = None if grades is None else [ClassifierOutputTarget(int(g)) for g in grades]
+    with _gradient_from(layer), Keeping(scores, [layer], turn) as cam:
+        maps = cam(input_tensor=x, targets=targets)
+    return cam.outputs.detach(), np.maximum(cam.coarse, 0), maps.astype(np.float32)
+
+
 def gradcam(model: nn.Module, x: Tensor, grades: np.ndarray | None = None) -> np.ndarray:
     """Grad-CAM of a batch.
 
@@ -104,13 +122,40 @@ def gradcam(model: nn.Module, x: Tensor, grades: np.ndarray | None = None) -> np
     Returns:
         (B, H, W) float32 in [0, 1]. A map is all 0 where nothing speaks for the grade.
     """
-    from pytorch_grad_cam import GradCAM  # heavy: imported when the first map is made
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    targets = None if grades is None else [ClassifierOutputTarget(int(g)) for g in grades]
     layer = target_layer(model, x.shape[-1])
-    with _scoring(model) as scores, _gradient_from(layer), GradCAM(scores, [layer], lambda features: _to_maps(model, features)) as cam:
-        return cam(input_tensor=x, targets=targets).astype(np.float32)
+    with _scoring(model) as scores:
+        return _gradcam(scores, layer, x, grades, lambda features: _to_maps(model, features))[2]
+
+
+class _Split(nn.Module):
+    """A network of timm whose last feature maps, which the head sees, are the output of a layer."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.features = model, nn.Identity()
+        self.train(model.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model.forward_head(self.features(self.model.forward_features(x)))
+
+
+def grade_and_look(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and the predicted grade's Grad-CAM from one forward pass, at the last feature maps.
+
+    Only the small head behind them is differentiated, so a reading with its map costs one pass.
+
+    Args:
+        model: a convolutional network of timm.
+        x: standardised films (B, 1, H, W).
+
+    Returns:
+        scores (B, 5), and maps (B, h, w) of the last features' size, at least 0, not scaled to 1: maps of
+        a film and of its mirror image may be added.
+    """
+    split = _Split(model)
+    with _scoring(split) as scores:
+        found, coarse, _ = _gradcam(scores, split.features, x, None, lambda features: features.float().clone())
+    return found, torch.from_numpy(coarse)
 
 
 def occlusion(model: nn.Module, x: Tensor, grades: np.ndarray | None = None, cells: int = 7) -> np.ndarray:

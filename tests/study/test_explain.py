@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from koalib.errors import UserError
-from koalib.study.explain import gradcam, occlusion, randomisation_check, similarity, target_layer
+from koalib.study.explain import grade_and_look, gradcam, occlusion, randomisation_check, similarity, target_layer
 
 
 class LooksLeft(nn.Module):
@@ -59,6 +59,21 @@ def test_every_family_gives_a_map_and_is_left_as_it_was(name):
     assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "convnext_atto", "resnet18"])
+def test_one_pass_gives_scores_and_the_map_of_the_definition(name):
+    torch.manual_seed(1)
+    model, x = timm.create_model(name, in_chans=1, num_classes=5).eval(), torch.randn(3, 1, 96, 96)
+    features = model.forward_features(x).detach().requires_grad_()
+    logits = model.forward_head(features)
+    gradient, = torch.autograd.grad(logits.max(dim=1).values.sum(), features)
+    expected = (gradient.mean((2, 3), keepdim=True) * features).sum(1).clamp_min(0).detach()
+    scores, maps = grade_and_look(model, x)
+    assert expected.max() > 0
+    torch.testing.assert_close(scores, logits.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=float(expected.max()) * 1e-5)
+    assert not model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
 
 
 def test_ordinal_model_of_four_outputs_can_explain_the_last_grade():
