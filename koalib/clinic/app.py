@@ -24,7 +24,7 @@ from koalib.errors import UserError
 from koalib.paths import cache_dir
 
 ACTIONS = ("accept", "change", "reject")
-ANY = -1  #: of the history's grade; None would show as an empty field
+ANY = -1  #: no grade chosen; None would show as an empty field
 
 
 def shown(method: Callable) -> Callable:
@@ -161,7 +161,7 @@ class App:
     @shown
     def decide(self, _: w.Button) -> None:
         """Keep the reader's word."""
-        case = self.session.decide(self.action.value, self.grade.value, self.reason.value)
+        case = self.session.decide(self.action.value, chosen(self.grade), self.reason.value)
         self.draw_case()
         self.said.value = html.escape(self.t("saved", what=present.decision_words(case, self.session.language)))
 
@@ -237,7 +237,8 @@ class App:
             self.viewer.heat = data_url(png(heat_rgba(pictures.heat, pictures.film.shape)))
             self.viewer.alt = f"{d.image}, {present.side_words(d, language)}, {present.kl(d.grade, language)}"
         self.reading.value = present.render("reading.html", case, self.session.earlier(), language)
-        self.action.value, self.grade.value, self.reason.value = case.action or "accept", case.final_grade, case.reason
+        self.action.value, self.reason.value = case.action or "accept", case.reason
+        self.grade.value = case.reader_grade if case.action == "change" else ANY
         self.said.value = html.escape(present.decision_words(case, language))
         self._show_fields()
 
@@ -253,7 +254,7 @@ class App:
         def iso(value: date | None) -> str:
             return value.isoformat() if value else ""
         return {"patient": self.by_patient.value, "since": iso(self.since.value), "until": iso(self.until.value),
-                "grade": None if self.by_grade.value == ANY else self.by_grade.value, "changed": self.only_changed.value}
+                "grade": chosen(self.by_grade), "changed": self.only_changed.value}
 
     def _show_tab(self) -> None:
         reading = self.tabs.value == "reading"
@@ -267,7 +268,8 @@ class App:
     def _draw_texts(self) -> None:
         t, megabytes = self.t, self.session.limits.bytes >> 20
         self.head.value = f'<div class="koa-brand"><span class="koa-logo" aria-hidden="true"></span><div><h1>{t("title")}</h1><p>{t("subtitle")}</p></div></div>'
-        self.foot.value = f'<p class="koa-foot">{t("notice")}</p>'
+        kept = f" {t('identity_kept')}" if self.session.book.keeps_identity else ""
+        self.foot.value = f'<p class="koa-foot">{t("notice")}{kept}</p>'
         self.empty.value = f'<p class="koa-empty">{t("empty")}</p>'
         for key, heading in self.headings.items():
             heading.value = f"<h2>{t(key)}</h2>"
@@ -277,7 +279,7 @@ class App:
         self.viewer.texts = {key: t(key) for key in ("film", "heat", "opacity", "zoom_in", "zoom_out", "zoom_reset")} | {"help": t("viewer_help")}
         relabel(self.tabs, [(t("reading_tab"), "reading"), (t("history_tab"), "history")])
         relabel(self.action, [(t(a), a) for a in ACTIONS])
-        relabel(self.grade, [(f"{present.kl(g, self.session.language)}  {t(f'grade_{g}')}", g) for g in range(5)])
+        relabel(self.grade, [(t("choose"), ANY), *((f"{present.kl(g, self.session.language)}  {t(f'grade_{g}')}", g) for g in range(5))])
         relabel(self.by_grade, [(t("any"), ANY), *((present.kl(g, self.session.language), g) for g in range(5))])
         self._draw_labels()
 
@@ -311,6 +313,11 @@ def relabel(choice: w.Widget, options: list[tuple[str, object]]) -> None:
     choice.value = value if value in [v for _, v in options] else options[0][1]
 
 
+def chosen(grade: w.Dropdown) -> int | None:
+    """The grade chosen in a list that may also say ``ANY``."""
+    return None if grade.value == ANY else grade.value
+
+
 def row(case: Case, language: str, short: bool = False) -> dict:
     """A case as a line of a table."""
     d, t = case.diagnosis, functools.partial(text, language=language)
@@ -330,9 +337,28 @@ def sample_button(sample: object, language: str) -> dict:
             "title": text("sample_both", language) if both else text("sample", language, grade=sample.grade)}
 
 
+def identity_setting() -> bool | None:
+    """What ``KOALIB_KEEP_IDENTITY`` says of keeping DICOM patient data; None where it says nothing.
+
+    Raises:
+        UserError: it is neither yes nor no.
+    """
+    said = os.environ.get("KOALIB_KEEP_IDENTITY", "").lower()
+    if said in ("", "0", "false", "no", "off", "1", "true", "yes", "on"):
+        return said in ("1", "true", "yes", "on") if said else None
+    raise UserError(f"KOALIB_KEEP_IDENTITY={said}: write 1 or 0")
+
+
 def open_app(book: str | Path | None = None, language: str | None = None, whole_page: bool = False) -> App:
-    """The page with the shipped grader and a case book (``KOALIB_BOOK``, else one in the cache folder)."""
+    """The page with the shipped grader and a case book (``KOALIB_BOOK``, else one in the cache folder).
+
+    ``KOALIB_KEEP_IDENTITY`` of 1 or 0 says whether the book may keep DICOM patient data; without it the book's own setting stays.
+    """
     path = book or os.environ.get("KOALIB_BOOK") or cache_dir() / "casebook.sqlite"
     language = language or os.environ.get("KOALIB_LANGUAGE") or "en"
     # Until the browser has said who it is, the book shows nobody's readings.
-    return App(Session(Grader.load(), Book(path, secrets.token_hex(16)), language), whole_page)
+    opened = Book(path, secrets.token_hex(16))
+    keep = identity_setting()
+    if keep is not None:
+        opened.keep_identity(keep)
+    return App(Session(Grader.load(), opened, language), whole_page)

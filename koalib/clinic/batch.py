@@ -35,23 +35,27 @@ def check_targets(films: list[Path], heatmap: Path | None, report: Path | None) 
             raise UserError(f"{target}: is a folder; name a file")
 
 
-def grade_films(grader: Grader, films: list[Path], heatmap: Path | None = None, report: Path | None = None, records: Path | None = None, language: str = "en") -> Iterator[Diagnosis]:
+def grade_films(grader: Grader, films: list[Path], heatmap: Path | None = None, report: Path | None = None, records: Path | None = None, language: str = "en", keep_identity: bool | None = None) -> Iterator[Diagnosis]:
     """Grade the films and write what was asked for; each reading is given back without its pictures.
 
-    With several knees the files are numbered: ``map.png``, ``map-2.png``, ...
+    With several knees the files are numbered: ``map.png``, ``map-2.png``, ... ``keep_identity`` says whether the case
+    book may keep DICOM patient data and put them into DICOM reports; None leaves the book's own setting.
     """
     check_targets(films, heatmap, report)
     book, written = (Book(records) if records else None), 0
     try:
-        for diagnosis in tqdm((d for film in films for d in grader.grade(film, name=str(film))), desc="films", total=len(films), file=sys.stderr, disable=len(films) < 10):
+        if book and keep_identity is not None:
+            book.keep_identity(keep_identity)
+        bar = tqdm(films, desc="films", file=sys.stderr, disable=len(films) < 10)
+        for diagnosis in (d for film in bar for d in grader.grade(film, name=str(film))):
             if diagnosis.ok:
                 written += 1
                 case = _case(book, diagnosis, written)
                 if heatmap:
                     atomic_write(_numbered(heatmap, written), png(overlay(diagnosis.pictures.film, diagnosis.pictures.heat)))
                 if report:
-                    earlier = book.earlier(case) if book else None
-                    atomic_write(_numbered(report, written), make_report(REPORT_KINDS[report.suffix.lower()], case, earlier, language).content)
+                    earlier, identity = (book.earlier(case), book.identity(case.patient)) if book else (None, None)
+                    atomic_write(_numbered(report, written), make_report(REPORT_KINDS[report.suffix.lower()], case, earlier, language, identity).content)
             yield diagnosis.without_pictures()
     finally:
         if book:

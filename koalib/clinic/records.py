@@ -82,7 +82,7 @@ class Book:
             # Widgets call from the kernel's one thread, but not always from the one that opened the book.
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000", "secure_delete=ON"):
                 self._db.execute(f"PRAGMA {pragma}")
             migrate(self._db)
         except sqlite3.Error as error:
@@ -116,9 +116,13 @@ class Book:
         return self._db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()["value"]
 
     def keep_identity(self, keep: bool) -> None:
-        """Say whether DICOM patient number, name and birth date may be stored; no is the default."""
+        """Say whether DICOM patient number, name and birth date may be stored; no is the default and erases what was."""
+        if keep == self.keeps_identity:
+            return
         with self._writing() as db:
             db.execute("UPDATE setting SET value = ? WHERE name = 'keep_identity'", (str(int(keep)),))
+            if not keep:
+                db.execute("DELETE FROM identity")
             self._log(db, "setting", "keep_identity", {"keep": keep})
 
     @property
@@ -161,7 +165,7 @@ class Book:
         """Keep the reader's word: ``accept``, ``change`` (with a grade and a reason) or ``reject`` (with a reason).
 
         Raises:
-            UserError: no such reading of this reader, or grade or reason is missing.
+            UserError: no such reading of this reader, grade or reason is missing, or a change to the grader's own grade.
         """
         found = self.case(case).diagnosis
         if action not in ACTIONS:
@@ -170,6 +174,8 @@ class Book:
             raise UserError("a reason is needed to change or reject a reading")
         if action == "change" and grade not in range(5):
             raise UserError("a changed reading needs a grade of 0 to 4")
+        if action == "change" and grade == found.grade:
+            raise UserError(f"the grader already says {grade}: change to another grade, or accept")
         grade = {"accept": found.grade, "change": grade, "reject": None}[action]
         with self._writing() as db:
             _insert(db, "decision", reading_id=case, reader_id=self._reader(db), made_at=now(), action=action, grade=grade, reason=reason.strip())

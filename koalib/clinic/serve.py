@@ -21,6 +21,8 @@ def configuration(port: int, ip: str, browser: bool) -> Config:
     config.VoilaConfiguration.show_tracebacks = False
     config.VoilaConfiguration.theme, config.VoilaConfiguration.template = "light", "reading_room"
     config.VoilaConfiguration.allow_template_override = config.VoilaConfiguration.allow_theme_override = "NO"
+    # One kernel waits with the page drawn, so that a reader need not wait for torch; the next is started when it is taken.
+    config.VoilaConfiguration.preheat_kernel, config.VoilaConfiguration.default_pool_size = True, 1
     # A closed page's kernel goes with its memory; an open one that sleeps for an hour, too.
     config.MultiKernelManager.cull_idle_timeout = config.MappingKernelManager.cull_idle_timeout = 3600
     config.MappingKernelManager.cull_interval = 60
@@ -29,13 +31,16 @@ def configuration(port: int, ip: str, browser: bool) -> Config:
     return config
 
 
-def serve(port: int = 8866, ip: str = "127.0.0.1", browser: bool = True) -> None:
+def serve(port: int = 8866, ip: str = "127.0.0.1", browser: bool = True, keep_identity: bool | None = None) -> None:
     """Serve until interrupted.
 
     Args:
         ip: the address to listen on. Whoever can reach it can use the page: give another than loopback only
             behind something that asks who is there, such as JupyterHub.
+        keep_identity: whether the case book may keep DICOM patient data; None leaves the book's own setting.
     """
+    if keep_identity is not None:
+        os.environ["KOALIB_KEEP_IDENTITY"] = str(int(keep_identity))  # the page's kernels read it
     folders = [str(TEMPLATES), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(folders)  # read when voila is imported
     from voila.app import Voila

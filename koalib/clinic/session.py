@@ -12,6 +12,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from koalib.clinic import present
 from koalib.clinic.grader import Grader
 from koalib.clinic.heatmap import png
 from koalib.clinic.export import to_csv
@@ -110,14 +111,16 @@ class Session:
         """Accept, change or reject the reading that is shown.
 
         Raises:
-            UserError: nothing is shown, or grade or reason is missing.
+            UserError: nothing is shown, grade or reason is missing, or the grade is the grader's own.
         """
         if self.current is None:
             raise UserError(text("empty", self.language))
-        if action != "accept" and not reason.strip():
-            raise UserError(text("reason_missing", self.language))
         if action == "change" and grade is None:
             raise UserError(text("grade_missing", self.language))
+        if action == "change" and grade == self.current.diagnosis.grade:
+            raise UserError(text("same_grade", self.language, grade=present.kl(grade, self.language)))
+        if action != "accept" and not reason.strip():
+            raise UserError(text("reason_missing", self.language))
         self.book.decide(self.current.id, action, grade, reason)
         return self.show(self.current.id)
 

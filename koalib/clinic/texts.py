@@ -101,6 +101,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "saved": ("Saved: {what}", "已保存：{what}"),
     "reason_missing": ("Write a reason before you change or reject.", "修改或拒绝前请填写理由。"),
     "grade_missing": ("Choose the grade it should be.", "请选择应为的分级。"),
+    "same_grade": ("The grader already says {grade}. Choose another grade, or accept the reading.", "模型的判读已是 {grade}。请选择其他分级，或点击“接受”。"),
+    "choose": ("choose", "请选择"),
     # reports
     "report": ("Report", "报告"),
     "report_title": ("Knee radiograph report", "膝关节 X 线片报告"),
@@ -114,6 +116,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "film_hash": ("Film SHA-256", "影像 SHA-256"),
     "page_of": ("Page 1 of 1", "第 1 页，共 1 页"),
     "reader_pending": ("not yet confirmed by a reader", "尚未经医师确认"),
+    "identity_kept": ("Patient number, name and birth date of DICOM files are stored in this case book and written into DICOM reports.",
+                      "本病例簿保存 DICOM 文件中的患者编号、姓名和出生日期，并写入 DICOM 报告。"),
     # history
     "search": ("Search", "查询"),
     "date": ("Date", "日期"),

@@ -45,7 +45,7 @@ def test_decisions_follow_one_another_and_the_last_counts(book: Book) -> None:
     assert [line["action"] for line in book.audit()] == ["save", "change", "reject", "accept"]
 
 
-@pytest.mark.parametrize(("action", "grade", "reason"), [("change", 3, " "), ("change", None, "why"), ("change", 7, "why"), ("reject", None, ""), ("delete", None, "why")])
+@pytest.mark.parametrize(("action", "grade", "reason"), [("change", 3, " "), ("change", None, "why"), ("change", 7, "why"), ("change", READING.grade, "why"), ("reject", None, ""), ("delete", None, "why")])
 def test_a_decision_without_grade_or_reason_is_refused(book: Book, action: str, grade: int | None, reason: str) -> None:
     number = book.save(READING)
     with pytest.raises(UserError):

@@ -29,7 +29,7 @@ EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 def case(grader: Grader, film: bytes, book: Book) -> Case:
     (diagnosis,) = grader.grade(film, name=f"{EVIL}-left.png")
     number = book.save(diagnosis, EVIL)
-    book.decide(number, "change", 3, f"骨赘明显 {EVIL}")
+    book.decide(number, "change", (diagnosis.grade + 2) % 5, f"骨赘明显 {EVIL}")
     return book.case(number)
 
 
@@ -91,7 +91,7 @@ def test_json_has_the_shape_of_the_structured_report(case: Case) -> None:
     found = json.loads(make_report("json", case).content)
     lines = {line["code"]: line for line in found["findings"]}
     assert all(set(line) == {"code", "finding", "value", "unit", "confidence"} for line in lines.values())
-    assert lines["KL"]["value"] == case.diagnosis.grade and lines["KLREADER"]["value"] == 3 and lines["KL"]["confidence"] == pytest.approx(case.diagnosis.confidence, abs=1e-4)
+    assert lines["KL"]["value"] == case.diagnosis.grade and lines["KLREADER"]["value"] == case.reader_grade != case.diagnosis.grade and lines["KL"]["confidence"] == pytest.approx(case.diagnosis.confidence, abs=1e-4)
     assert sum(lines[f"KLP{g}"]["value"] for g in range(5)) == pytest.approx(1, abs=1e-3)
     assert found["algorithm"]["version"] == case.diagnosis.version and found["notice"] == text("notice", "en")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,49 @@ import pytest
 from typer.testing import CliRunner
 
 from koalib.clinic import diagram, novelty
-from koalib.clinic.app import App
+from koalib.clinic.app import App, open_app
 from koalib.clinic.heatmap import png, unpng
 from koalib.clinic.joint_space import measure
+from koalib.clinic.records import Case
 from koalib.clinic.session import Limits, Session, samples
-from koalib.clinic.texts import _TEXTS, LANGUAGES
+from koalib.clinic.texts import _TEXTS, LANGUAGES, text
 from koalib.cli import app as command
 from koalib.data.images import KneeImage, read_knee, resize
 from koalib.data.phantom import make_phantoms
 from koalib.errors import UserError
 
 
+def another(case: Case) -> int:
+    """A grade that is not the grader's."""
+    return (case.diagnosis.grade + 2) % 5
+
+
 def test_a_film_goes_through_the_session(session: Session, film: bytes) -> None:
     (case,) = session.add("../../etc/knee-left.png", film)
     assert case.diagnosis.image == "knee-left.png" and session.current == case and [c.id for c in session.work()] == [case.id]
     with pytest.raises(UserError, match="reason"):
-        session.decide("change", 3)
-    assert session.decide("change", 3, "because").status == "changed"
+        session.decide("change", another(case))
+    assert session.decide("change", another(case), "because").status == "changed"
     assert session.report("json").content and [line["action"] for line in session.book.audit()] == ["save", "change", "report"]
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "Choose another grade, or accept"), ("zh", "请选择其他分级")])
+def test_a_change_to_the_graders_own_grade_is_no_change(session: Session, film: bytes, language: str, words: str) -> None:
+    view = App(session)
+    view.language.value = language
+    view.take("knee.png", film)
+    own = session.current.diagnosis.grade
+    view.action.value, view.reason.value = "change", "because"
+    view.save.click()
+    assert text("grade_missing", language) in view.errors.value
+    view.grade.value = own
+    view.save.click()
+    assert words in view.errors.value and f"KL {own}" in view.errors.value and session.current.status == "open"
+    with pytest.raises(UserError, match="already"):
+        session.book.decide(session.current.id, "change", own, "because")
+    view.grade.value = another(session.current)
+    view.save.click()
+    assert session.current.status == "changed" and view.grade.value == session.current.reader_grade
 
 
 def test_uploads_are_limited_and_mistakes_are_kept_for_the_page(session: Session, film: bytes, photograph: bytes) -> None:
@@ -127,6 +153,64 @@ def test_the_command_grades_writes_and_reports_what_failed(weights: Path, film: 
     assert out.exit_code == 1 and [reading["ok"] for reading in json.loads(out.stdout)] == [True, False]
     assert unpng((tmp_path / "h.png").read_bytes()).shape[0] >= 224 and pydicom.dcmread(io.BytesIO((tmp_path / "r.dcm").read_bytes())).Modality == "SR"
     assert isinstance(CliRunner().invoke(command, ["grade", str(tmp_path / "a.png"), "--report", "x.doc"]).exception, UserError)
+
+
+def test_a_long_batch_has_a_progress_bar_over_films(weights: Path, two_knees: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOALIB_GRADER", str(weights))
+    films = [tmp_path / f"{number:02}.png" for number in range(10)]
+    for path in films:
+        path.write_bytes(two_knees)
+    out = CliRunner().invoke(command, ["grade", *map(str, films), "--json"])
+    assert len(json.loads(out.stdout)) == 20 and "10/10" in out.stderr
+
+
+SECRETS = (b"4711-0815", b"Mustermann", b"19580923")
+
+
+def written(folder: Path) -> bytes:
+    """Everything in the files of a folder, the data base's journal too."""
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("said", "kept"), [([], False), (["--no-keep-identity"], False), (["--keep-identity"], True)])
+def test_the_command_keeps_identities_only_when_told(weights: Path, dicom_film: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str], kept: bool) -> None:
+    monkeypatch.setenv("KOALIB_GRADER", str(weights))
+    film, out = tmp_path / "IM0001.dcm", tmp_path / "out"
+    film.write_bytes(dicom_film)
+    out.mkdir()
+    done = CliRunner().invoke(command, ["grade", str(film), "--records", str(out / "book.sqlite"), "--report", str(out / "r.dcm"), *said])
+    assert done.exit_code == 0 and pydicom.dcmread(out / "r.dcm").Modality == "SR"
+    assert all((secret in written(out)) == kept for secret in SECRETS)
+    assert (b"Mustermann" in (out / "r.dcm").read_bytes()) == kept
+
+
+def test_the_page_keeps_identities_only_when_told_and_says_so(weights: Path, dicom_film: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOALIB_GRADER", str(weights))
+    for setting, kept in ((None, False), ("1", True), (None, True), ("0", False)):
+        if setting is None:
+            monkeypatch.delenv("KOALIB_KEEP_IDENTITY", raising=False)
+        else:
+            monkeypatch.setenv("KOALIB_KEEP_IDENTITY", setting)
+        view = open_app(tmp_path / "book.sqlite")
+        view.take("IM0001", dicom_film)
+        assert (b"Mustermann" in view.session.report("sr").content) == kept
+        assert (text("identity_kept", "en") in view.foot.value) == kept
+        view.session.book.close()
+    assert not any(secret in written(tmp_path) for secret in SECRETS), "what was kept is erased when the setting is taken back"
+    monkeypatch.setenv("KOALIB_KEEP_IDENTITY", "perhaps")
+    with pytest.raises(UserError, match="KOALIB_KEEP_IDENTITY"):
+        open_app(tmp_path / "book.sqlite")
+
+
+@pytest.mark.parametrize(("said", "passed"), [([], None), (["--keep-identity"], "1"), (["--no-keep-identity"], "0")])
+def test_the_served_page_is_told_about_identities(weights: Path, monkeypatch: pytest.MonkeyPatch, said: list[str], passed: str | None) -> None:
+    for name in ("KOALIB_KEEP_IDENTITY", "JUPYTER_PATH"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.delenv("KOALIB_KEEP_IDENTITY")
+    monkeypatch.setenv("KOALIB_GRADER", str(weights))
+    seen = []
+    monkeypatch.setattr("voila.app.Voila.launch_instance", lambda **_: seen.append(os.environ.get("KOALIB_KEEP_IDENTITY")))
+    assert CliRunner().invoke(command, ["app", "--no-browser", *said]).exit_code == 0 and seen == [passed]
 
 
 def test_the_diagram_knows_every_table() -> None:
