@@ -1,8 +1,9 @@
 """Fit the not-a-knee score on training films and measure it on others: ``python -m benchmarks.novelty``.
 
-Fitted on chen2018's training split, half of gornale2020's groups and phantoms; thresholds are quantiles on films that
-were not fitted on. Non-knees come from scikit-image's pictures and from generators. Writes
-``koalib/clinic/knees.safetensors`` and ``data/results/novelty.json``.
+Three parts of films, no patient or duplicate group in two of them: the score is fitted on the first (chen2018's training
+split, half of gornale2020, phantoms), its thresholds are quantiles on the second, and what is reported is measured on the
+third (the halves of chen2018's validation split, quarters of gornale2020, other phantoms). Non-knees, which set nothing, come
+from scikit-image's pictures and from generators. Writes ``koalib/clinic/knees.safetensors`` and ``data/results/novelty.json``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
 from koalib.clinic.novelty import NUMBERS, SIZE, Kind, Novelty, features
-from koalib.data.datasets import grouped_folds, load
+from koalib.data.datasets import KneeDataset, grouped_folds, load
 from koalib.data.images import resize
 from koalib.data.phantom import make_phantoms
 from koalib.paths import atomic_write
@@ -45,15 +46,20 @@ def fit_kinds(films: dict[str, np.ndarray]) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
-def knee_films() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Films to fit on and films to measure on, features (N, 401) of each kind."""
+def knee_films() -> dict[str, tuple[np.ndarray, ...]]:
+    """Features (N, 401) of each kind's films: to fit on, to set the thresholds on, to measure on."""
     chen, gornale = load("chen2018"), load("gornale2020")
-    fold = grouped_folds(gornale.table, k=2, seed=0)
-    films = gornale.pixels(SIZE)
-    made = np.stack([resize(film / np.float32(255), SIZE) for film in make_phantoms(600, size=224, seed=1).pixels])
-    other = np.stack([resize(film / np.float32(255), SIZE) for film in make_phantoms(200, size=224, seed=2).pixels])
-    pairs = {"chen2018": (chen.select("train").pixels(SIZE), chen.select("val").pixels(SIZE)), "gornale2020": (films[fold == 0], films[fold == 1]), "phantom": (made, other)}
-    return {name: tuple(np.stack([features(film) for film in part]) for part in parts) for name, parts in pairs.items()}
+    fit, rest = halves(gornale)
+    films = {"chen2018": (chen.select("train"), *halves(chen.select("val"))), "gornale2020": (fit, *halves(rest))}
+    pixels = {name: [part.pixels(SIZE) for part in parts] for name, parts in films.items()}
+    pixels["phantom"] = [np.stack([resize(film / np.float32(255), SIZE) for film in make_phantoms(n, size=224, seed=seed).pixels]) for n, seed in ((600, 1), (200, 2), (200, 3))]
+    return {name: tuple(np.stack([features(film) for film in part]) for part in parts) for name, parts in pixels.items()}
+
+
+def halves(films: KneeDataset) -> tuple[KneeDataset, KneeDataset]:
+    """Two halves that share no patient and no duplicate group."""
+    fold = grouped_folds(films.table, k=2, seed=0)
+    return films.select(fold == 0), films.select(fold == 1)
 
 
 def photographs(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -123,15 +129,17 @@ def write_numbers(novelty: Novelty, names: list[str]) -> None:
 def main() -> None:
     """Fit, set the thresholds, measure, write."""
     films, rng = knee_films(), np.random.default_rng(0)
-    kinds = fit_kinds({name: fit for name, (fit, _) in films.items()})
+    kinds = fit_kinds({name: fit for name, (fit, _, _) in films.items()})
 
     def score(x: np.ndarray) -> np.ndarray:
         return np.log(np.min([kind.distance(x) for kind in kinds], axis=0))
 
-    scores = {name: score(other) for name, (_, other) in films.items()}
-    unusual, reject = (max(float(np.quantile(s, share)) for s in scores.values()) for share in (UNUSUAL, REJECT))
+    setting = [score(x) for _, x, _ in films.values()]
+    unusual, reject = (max(float(np.quantile(s, share)) for s in setting) for share in (UNUSUAL, REJECT))
     write_numbers(Novelty(kinds, unusual, reject), list(films))
-    report: dict = {"unusual": unusual, "reject": reject, "knees": {name: {"n": len(s), "rejected": float((s > reject).mean()), "unusual": float((s > unusual).mean()), "score_99": float(np.quantile(s, 0.99))} for name, s in scores.items()}}
+    scores = {name: score(x) for name, (_, _, x) in films.items()}
+    report: dict = {"unusual": unusual, "reject": reject, "thresholds_set_on": {name: len(x) for name, (_, x, _) in films.items()},
+                    "knees": {name: {"n": len(s), "rejected": float((s > reject).mean()), "unusual": float((s > unusual).mean()), "score_99": float(np.quantile(s, 0.99))} for name, s in scores.items()}}
     for group, pictures in (("scikit-image pictures", photographs(rng)), ("made pictures", made_pictures(rng))):
         s = score(np.stack([features(resize(picture / np.float32(255), SIZE)) for picture in pictures.values()]))
         report[group] = {"n": len(s), "rejected": float((s > reject).mean()), "lowest_score": float(s.min()), "passed": [name for name, value in zip(pictures, s, strict=True) if value <= reject]}
