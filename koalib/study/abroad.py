@@ -13,7 +13,7 @@ from koalib.errors import UserError
 from koalib.study import ledger
 from koalib.study.calibration import slope_intercept, temper
 from koalib.study.conformal import prediction_sets
-from koalib.study.external import JOURNEYS, NAME, Journey, abroad, predictions, progress, run, sources
+from koalib.study.external import JOURNEYS, NAME, Journey, predictions, progress, run, runs_of, sources
 from koalib.study.localisation import mean_by_group
 from koalib.study.metrics import N_GRADES
 from koalib.study.recalibration import AS_THEY_ARE, ESTIMATED, KNOWN, RECALIBRATED, STEPS, corrected, recalibrated_sets
@@ -37,7 +37,7 @@ def summarise(resamples: int = 10_000) -> dict:
     """
     rows, gains, shares, names = [], [], [], []
     for journey in JOURNEYS:
-        runs = abroad(journey)
+        runs = runs_of(journey)
         head = {"from": journey.home, "to": journey.to, "model": journey.arm, "study": journey.study, "models": len(runs)}
         if not runs:
             rows.append(head | {"films": 0, "step": "not run"})
@@ -61,7 +61,18 @@ def run_and_record(data: str | Path | None = None) -> str:
 
 def table() -> pd.DataFrame:
     """The recorded rows: a row a journey and step; empty while nothing is recorded."""
-    return pd.DataFrame((ledger.read_measurement(NAME) or {"rows": []})["rows"])
+    return pd.DataFrame(recorded("rows"))
+
+
+def shares_table() -> pd.DataFrame:
+    """Shares of the five grades, a row a journey and place: where the models were trained, as estimated abroad, as they are abroad."""
+    rows = [(row["model"], row["to"], place.replace("_", " "), *row[place]) for row in recorded("shares") for place in ("trained_on", "estimated", "abroad")]
+    return pd.DataFrame(rows, columns=["model", "to", "shares", *(f"KL {k}" for k in range(N_GRADES))])
+
+
+def recorded(part: str) -> list[dict]:
+    """A part of the recorded measurement: rows, gains or shares; empty while nothing is recorded."""
+    return (ledger.read_measurement(NAME) or {part: []})[part]
 
 
 def _of(runs: list[dict], resamples: int) -> dict:

@@ -11,7 +11,7 @@ from koalib.data.registry import GRADES, read_manifest
 from koalib.study import ledger, shipped
 from koalib.study.abroad import AT_HOME
 from koalib.study.conformal import prediction_sets
-from koalib.study.external import JOURNEYS, NAME, SHIPPED, abroad
+from koalib.study.external import JOURNEYS, NAME, SHIPPED, runs_of
 from koalib.study.metrics import confusion, decide, summary
 from koalib.study.tables import markdown
 
@@ -66,7 +66,7 @@ def _subgroups(dataset: str, table: pd.DataFrame, grade: np.ndarray, group: np.n
 def elsewhere() -> str:
     """The external set: as it is, and after each correction, from the measurement ``external``."""
     journey = next(journey for journey in JOURNEYS if journey.arm == SHIPPED)
-    recorded, runs = ledger.read_measurement(NAME), abroad(journey)
+    recorded, runs = ledger.read_measurement(NAME), runs_of(journey)
     if recorded is None or not runs or any(run["name"] not in recorded["runs"] for run in runs):
         return "Not measured yet for this file; `koalib study run external` does it."
     found = [row for row in recorded["rows"] if row["model"] == SHIPPED]

@@ -68,12 +68,14 @@ JOURNEYS = (
 
 
 def sources(journey: Journey) -> list[dict]:
-    """Records of the runs whose models make the journey; none while they are not recorded."""
+    """Records of the runs whose models make the journey; none while they are not recorded, nor of models that know other films than home's."""
     if journey.arm == SHIPPED:
         record = shipped.shipped_record()
-        return [record] if record else []
-    wanted = set(arm_runs(journey.study).get(journey.arm, {}).values())
-    return [record for record in ledger.read_runs(journey.study) if record["name"] in wanted]
+        found = [record] if record else []
+    else:
+        wanted = set(arm_runs(journey.study).get(journey.arm, {}).values())
+        found = [record for record in ledger.read_runs(journey.study) if record["name"] in wanted]
+    return [record for record in found if record["experiment"]["dataset"] == journey.home]
 
 
 def travellers(journey: Journey) -> list[Traveller]:
@@ -139,10 +141,10 @@ def _travel(journey: Journey, traveller: Traveller, name: str, data: str | Path 
 
 def progress() -> tuple[int, int]:
     """Runs that the ledger holds of those that the journeys plan."""
-    return sum(len(abroad(journey)) for journey in JOURNEYS), sum(1 if journey.arm == SHIPPED else planned(journey.study, [journey.arm]) for journey in JOURNEYS)
+    return sum(len(runs_of(journey)) for journey in JOURNEYS), sum(1 if journey.arm == SHIPPED else planned(journey.study, [journey.arm]) for journey in JOURNEYS)
 
 
-def abroad(journey: Journey) -> list[dict]:
+def runs_of(journey: Journey) -> list[dict]:
     """Recorded runs of the journey: those of the runs that stand for its arm today, or of the file shipped today."""
     wanted = {record["name"] for record in sources(journey)}
     return [record for record in ledger.read_runs(NAME) if record["source"]["arm"] == journey.arm and record["data"]["name"] == journey.to and record["source"]["run"] in wanted]

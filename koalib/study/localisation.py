@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from koalib.study import ledger
 from koalib.study.controls import border_region, cover, joint_region
 from koalib.study.metrics import by_group, expected_grade, group_codes, percentile_interval, resampling_weights
 from koalib.study.stats import paired_difference
@@ -115,3 +116,13 @@ def _harm(clear: np.ndarray, covered: np.ndarray, grade: np.ndarray) -> dict[str
         "negative log-likelihood": np.log(np.maximum(before, _FLOOR)) - np.log(np.maximum(after, _FLOOR)),
         "expected grade moved": np.abs(expected_grade(covered) - expected_grade(clear)),
     }
+
+
+def covered_table() -> pd.DataFrame:
+    """The recorded measurement ``occlusion`` of the shipped grader: a row a score, what covering each place costs; empty while not recorded."""
+    recorded = ledger.read_measurement("occlusion")
+    if recorded is None:
+        return pd.DataFrame()
+    rows = pd.DataFrame(recorded["rows"])
+    text = [f"{value:.3f} ({low:.3f} to {high:.3f})" for value, low, high in zip(rows.value, rows.low, rows.high, strict=True)]
+    return rows.assign(text=text).pivot(index="score", columns="covered", values="text")[["joint", "border", "joint - border"]].rename_axis(None, axis=1)

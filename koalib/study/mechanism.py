@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from torch import nn
 
 from koalib.data.phantom import make_phantoms
 from koalib.errors import UserError
 from koalib.model.architectures import TWO_BY_TWO
 from koalib.model.weights import load_checkpoint
-from koalib.study import metrics
+from koalib.study import ledger, metrics
 from koalib.study.bands import PARTS, response
 from koalib.study.comparisons import arm_runs
 from koalib.study.explain import gradcam
@@ -57,6 +58,14 @@ def measure(models: Models, patients: int, size: int, seed: int, n: int = 10_000
     grade, groups, regions = table.grade.to_numpy(), table.patient.to_numpy(), lesion(phantoms.masks)
     found = {"films": len(films), "size": size} | {kind: under(models, kind, films, grade, groups, n=n) for kind in STRENGTHS}
     return found | {"localisation": looking(models, films, regions, groups, n=n), "bands": answering(models, films, regions, groups, n=n)}
+
+
+def table() -> pd.DataFrame:
+    """The recorded measurement, a row a question: the arms' means, the contrast between arms with its interval; empty while not recorded."""
+    recorded = ledger.read_measurement("mechanism") or {}
+    rows = {f"kappa kept under {kind}": recorded.get(kind) for kind in STRENGTHS} | {"Grad-CAM's energy in the lesion": recorded.get("localisation")}
+    rows |= {f"energy inside / outside the lesion, {part} (log2)": found for part, found in recorded.get("bands", {}).items()}
+    return pd.DataFrame({name: {**row["arms"], "contrast": row["value"], "low": row["low"], "high": row["high"]} for name, row in rows.items() if row}).T
 
 
 def crossed(by_seed: np.ndarray, draws: np.ndarray, seed: int = 0) -> dict[str, float]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from koalib.study.controls import joint_region
-from koalib.study.localisation import energy_share, localisation, mean_by_group, occlusion_drop, pointing_game
+from koalib.study.ledger import record_measurement
+from koalib.study.localisation import covered_table, energy_share, localisation, mean_by_group, occlusion_drop, pointing_game
 
 MASKS = {name: np.zeros((4, 8, 8), bool) for name in ("joint_space", "osteophytes", "sclerosis", "femur")}
 MASKS["joint_space"][:, 3:5] = True
@@ -63,3 +64,11 @@ def test_covering_the_joint_hurts_a_model_that_reads_the_joint():
     # the paint is the film's mean, brighter by a quarter of what the joint was: grades 0 to 4 are now read as 0, 0, 0, 1, 1
     assert table.loc[("joint", "expected grade moved"), "value"] == pytest.approx(1.6) and table.loc[("border", "expected grade moved"), "value"] == 0
     assert table.loc[("joint", "negative log-likelihood"), "value"] == pytest.approx(0.8 * -np.log(1e-12))
+
+
+def test_the_recorded_occlusion_has_a_row_a_score(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path))
+    assert covered_table().empty
+    rows = [{"covered": name, "score": score, "value": 0.5, "low": 0.4, "high": 0.6} for name in ("border", "joint", "joint - border") for score in ("accuracy", "qwk")]
+    record_measurement("occlusion", {"rows": rows})
+    assert covered_table().shape == (2, 3) and covered_table().loc["qwk", "joint"] == "0.500 (0.400 to 0.600)"

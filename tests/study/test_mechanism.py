@@ -15,7 +15,7 @@ from koalib.model.depthwise import DepthwiseConv2d
 from koalib.model.weights import create, save_checkpoint
 from koalib.study import claims, ledger
 from koalib.study.comparisons import arm_runs
-from koalib.study.mechanism import answering, crossed, looking, saved_models, under
+from koalib.study.mechanism import answering, crossed, looking, saved_models, table, under
 from koalib.study.outcome import WEIGHTS_FILE
 from koalib.study.predict import model_input
 from koalib.study.runner import work_folder
@@ -130,9 +130,17 @@ def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded):
     benchmark.main(["--patients", "8", "--size", "64", "--resamples", "50"])
     found = ledger.read_measurement("mechanism")
     assert found["films"] == 16 and set(found["bands"]) == {"high", "middle", "low", "all"} and found["localisation"]["seeds"] == 3
+    shown = table()
+    assert len(shown) == 9 and shown.loc["kappa kept under blur", "contrast"] == found["blur"]["value"]
+    assert shown.loc["kappa kept under noise", ["wavelet", "both"]].mean() - shown.loc["kappa kept under noise", ["neither", "gct"]].mean() == pytest.approx(found["noise"]["value"])
     answers = {a.claim: a for a in claims.answers()}
     assert (answers["C8"].value, answers["C8"].films, answers["C8"].runs) == (found["localisation"]["value"], "phantom", 12)
     assert [a.value for a in claims.answers() if a.claim == "C7"] == [found["noise"]["value"], found["bands"]["all"]["value"]]
+
+
+def test_nothing_recorded_is_an_empty_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path))
+    assert table().empty
 
 
 def test_models_that_were_not_saved_are_named(recorded):
