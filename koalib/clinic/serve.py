@@ -21,9 +21,7 @@ def configuration(port: int, ip: str, browser: bool) -> Config:
     config.VoilaConfiguration.show_tracebacks = False
     config.VoilaConfiguration.theme, config.VoilaConfiguration.template = "light", "reading_room"
     config.VoilaConfiguration.allow_template_override = config.VoilaConfiguration.allow_theme_override = "NO"
-    # One kernel waits with the page drawn, so that a reader need not wait for torch; the next is started when it is taken.
-    config.VoilaConfiguration.preheat_kernel, config.VoilaConfiguration.default_pool_size = True, 1
-    # A closed page's kernel goes with its memory; an open one that sleeps for an hour, too.
+    # A closed page's kernel goes with its memory; one whose browser is gone without a word goes after an hour.
     config.MultiKernelManager.cull_idle_timeout = config.MappingKernelManager.cull_idle_timeout = 3600
     config.MappingKernelManager.cull_interval = 60
     # A report is larger than the default limit on what a kernel may say in a second.
