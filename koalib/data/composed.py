@@ -38,6 +38,28 @@ def both_legs(knees: np.ndarray, table: pd.DataFrame, seed: int = 0) -> tuple[np
     return np.hstack(legs), np.array(joints)
 
 
+def one_leg(knee: np.ndarray, side: int, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float]]:
+    """One leg's part of such a film, closed above, below or beside the joint as films of joints often are.
+
+    Args:
+        knee: uint8 (S, S), bone bright.
+        side: that the knee's frame is to have on the film, in pixels.
+        rng: of margins and edges.
+
+    Returns:
+        The leg, float32 (H, W) in [0, 1], and the (row, column) of the frame's centre.
+    """
+    width = round(side * rng.uniform(1.1, 2.2))
+    left = round((width - side) * rng.uniform(0.2, 0.8))
+    leg = _leg(resampled(_exposed_alike(knee), side, side), 3 * side, width, side, left)
+    top, bottom = side - round(side * rng.uniform(-0.25, 1.0)), 2 * side + round(side * rng.uniform(-0.25, 1.0))
+    first, last = 0, width
+    if rng.random() < 0.3:
+        cut = round(side * rng.uniform(0, 0.25))
+        first, last = (left + cut, width) if rng.random() < 0.5 else (0, left + side - cut)
+    return leg[top:bottom, first:last], (1.5 * side - top, left + side / 2 - first)
+
+
 def _exposed_alike(knee: np.ndarray) -> np.ndarray:
     """Both legs are taken in one exposure: the same darkest and brightest part in each."""
     low, high = np.percentile(knee, (1, 99))

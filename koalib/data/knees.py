@@ -8,17 +8,23 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from koalib.data.images import KneeImage
-from koalib.data.polarity import SIZE, likeness, local_contrast, resampled, template
+from koalib.data.polarity import likeness, local_contrast, resampled, template
 
-FRAME = 64
-"""Side of the frame, in pixels, at which the joint template was made; its centre lies ``JOINT_BELOW`` rows below the frame's."""
-JOINT_BELOW = 2
+FRAME = 32
+"""Side of the frame, in pixels, at which the template that finds it was made."""
 JOINT_ROW = 0.58
 """Where the joint lies in the training films' frame, from its top."""
-FRAME_SHARES = (0.35, 0.42, 0.5, 0.6, 0.72, 0.85, 1.0)
+FRAME_SHARES = tuple(np.geomspace(0.4, 1.0, 10))
 """Sides of the frame that are tried, as shares of the leg's width on the film."""
 TALLEST = 2.2
 """A frame may stand out of the film by this much: films of a joint often end close above and below it."""
+EVIDENCE = 0.3
+"""Weight of the template's log-likelihood ratio: it counts neighbouring pixels as if they were independent of what it left
+in them. Set, like the spreads below, on legs composed of training films."""
+OFF_AXIS = 0.15
+"""Spread of the joint's distance from the axis of the leg, as a share of the leg's width."""
+USUAL_SHARE, SHARE_SPREAD = 0.65, 0.25
+"""Median and spread (of the logarithm) of the frame's side, as a share of the leg's width."""
 GAP = 0.55
 """How much darker than the legs the column between two legs is, in parts of the profile's range; one leg stays below."""
 WHOLE_IS_FINE = 0.14
@@ -78,36 +84,34 @@ def _single(image: KneeImage) -> KneeCrop:
     return framed
 
 
+def frame_contrast(leg: np.ndarray, scale: float) -> np.ndarray:
+    """Local contrast of a leg at ``scale``, with a margin of half a frame that is 0: nothing is known beyond the film."""
+    margin = FRAME // 2
+    small = resampled(leg, *(max(8, round(length * scale)) for length in leg.shape))
+    contrast = local_contrast(np.pad(small, margin, mode="edge"), FRAME / 8, 0.015).clip(-3, 3)
+    return np.pad(contrast[margin:-margin, margin:-margin], margin)
+
+
 def _find_joint(leg: np.ndarray) -> tuple[float, float, float]:
     """Row and column of the frame's centre and the side of the frame, in pixels of the leg's part of the film.
 
-    The joint template proposes a place at each of several scales; how well a frame around it resembles the whole mean
-    knee decides between them and sets the size, which the joint line alone tells badly.
+    The frame of the largest posterior: what the template says of every place at every size (a log-likelihood ratio),
+    and what is known beforehand: the joint lies near the leg's axis, and its frame takes most of the leg's width.
     """
     height, width = leg.shape
-    proposals = [_match(leg, share) for share in FRAME_SHARES if share * width <= TALLEST * height]
-    sides = [share * width for share in np.geomspace(0.4, 1.0, 9)]
-    frames = [(match + _frame_likeness(leg, row, column, side), row, column, side) for match, row, column in proposals for side in sides]
-    return max(frames)[1:]
+    return max(_best_frame(leg, share) for share in FRAME_SHARES if share * width <= TALLEST * height)[1:]
 
 
-def _match(leg: np.ndarray, share: float) -> tuple[float, float, float]:
-    """Best correlation with the joint template at one scale, with the frame's centre it speaks for.
-
-    The joint lies near the middle of the leg's shadow and not at the ends of the film.
-    """
-    joint = template("joint")
-    scale = FRAME / (share * leg.shape[1])
-    small = resampled(leg, max(16, round(leg.shape[0] * scale)), max(16, round(leg.shape[1] * scale)))
-    contrast = np.pad(local_contrast(small, FRAME / 14, 0.015), ((8, 8), (0, 0)))
-    energy = fftconvolve(contrast**2, np.ones_like(joint), mode="same")
-    match = (fftconvolve(contrast, joint[::-1, ::-1], mode="same") / np.sqrt(np.maximum(energy, 1e-3)))[8:-8]
-    rows, columns = (np.arange(match.shape[axis]) + 0.5 for axis in (0, 1))
-    off_axis = (columns / scale - _axis(leg)) / (0.15 * share * leg.shape[1])
-    match = match - 0.05 * off_axis**2
-    match[np.abs(rows / match.shape[0] - 0.5) > 0.4] = -np.inf
-    row, column = np.unravel_index(match.argmax(), match.shape)
-    return float(match[row, column]), (rows[row] - JOINT_BELOW) / scale, columns[column] / scale
+def _best_frame(leg: np.ndarray, share: float) -> tuple[float, float, float, float]:
+    """Log posterior, row, column and side of the best frame of one size."""
+    width = leg.shape[1]
+    scale = FRAME / (share * width)
+    evidence = fftconvolve(frame_contrast(leg, scale), template("frame")[::-1, ::-1], mode="valid")
+    off_axis = (np.arange(evidence.shape[1]) / scale - _axis(leg)) / (OFF_AXIS * width)
+    unusual = np.log(share / USUAL_SHARE) / SHARE_SPREAD
+    posterior = EVIDENCE * evidence - (off_axis**2 + unusual**2) / 2
+    row, column = np.unravel_index(posterior.argmax(), posterior.shape)
+    return float(posterior[row, column]), row / scale, column / scale, share * width
 
 
 def _axis(leg: np.ndarray) -> float:
@@ -129,16 +133,6 @@ def _cut(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     rows = np.clip(np.arange(top, bottom), 0, pixels.shape[0] - 1)
     columns = np.clip(np.arange(left, right), 0, pixels.shape[1] - 1)
     return pixels[np.ix_(rows, columns)]
-
-
-def _frame_likeness(leg: np.ndarray, row: float, column: float, side: float) -> float:
-    """Correlation of a frame with the mean knee, over that part of the frame which lies on the film."""
-    box = _box(row, column, side)
-    contrast = local_contrast(resampled(_cut(leg, box), SIZE, SIZE), SIZE / 8, 0.01)
-    lines = [np.linspace(start, stop, SIZE, endpoint=False) for start, stop in (box[:2], box[2:])]
-    on_film = np.outer(*((line >= 0) & (line < length) for line, length in zip(lines, leg.shape)))
-    contrast, knee = contrast * on_film, template("knee") * on_film
-    return float((contrast * knee).sum() / max(np.linalg.norm(contrast) * np.linalg.norm(knee), 1e-9))
 
 
 def _framed(image: KneeImage, joint: tuple[float, float, float], left: int, side: str | None) -> KneeCrop:

@@ -17,10 +17,9 @@ UNSURE = 0.05
 
 @functools.cache
 def template(name: str) -> np.ndarray:
-    """A mean of locally normalised training films of chen2018, float32, unit norm, made symmetric.
+    """Made from locally normalised training films of chen2018 by ``python -m koalib.data.templates``; float32, symmetric.
 
-    ``knee`` (48, 48) is the whole frame, ``joint`` (28, 52) the band around the joint line of the frame at 64 px;
-    ``koalib.data.templates`` makes both.
+    ``knee`` (48, 48) is their mean, of unit norm; ``frame`` (32, 32) tells a knee's frame from other frames of a leg.
     """
     with np.load(Path(__file__).with_name("knee_template.npz"), allow_pickle=False) as file:
         return file[name].astype(np.float32)
