@@ -18,7 +18,7 @@ def beside(curves: dict[str, dict], data: str, title: str = "") -> Figure:
         grades = sorted(c["gap"])
         middle = np.array([c["gap"][g]["median"] for g in grades]) * 100
         reach = np.abs(np.array([[c["gap"][g][end] for g in grades] for end in ("low", "high")]) * 100 - middle)
-        gap.errorbar(np.arange(len(grades)) + 0.16 * (k - 0.5), middle, yerr=reach, fmt="o", ms=5, color=ARMS[k], lw=1.4)
+        gap.errorbar(np.array(grades, int) + 0.16 * (k - 0.5), middle, yerr=reach, fmt="o", ms=5, color=ARMS[k], lw=1.4)
     grey.set(xlabel="grey value", ylabel="share of pixels (%)", title="grey values")
     spectrum.set(xlabel="cycles a film", ylabel="power", title="power spectrum")
     gap.set(xticks=range(5), xlabel="KL grade", ylabel="gap (% of the film)", title="narrower joint space", ylim=(0, None))

@@ -11,6 +11,10 @@ from scipy.ndimage import gaussian_filter
 from koalib.data.phantom import make_phantoms
 
 
+CHEN_PATHS = ["train/0/9000001L.png", "train/1/9000001R.png", "train/4/9000002L.png", "val/2/9000003L.png", "test/3/9000004R.png", "test/0/9000005L.png"]
+"""Paths of six films in the layout of chen2018."""
+
+
 def knees(n: int, seed: int = 0) -> np.ndarray:
     """uint8 (n, 224, 224): right knees of ``n`` phantom patients, so that no two belong together, bone bright."""
     phantoms = make_phantoms(n, size=224, seed=seed)

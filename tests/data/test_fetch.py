@@ -1,7 +1,5 @@
 """Downloads from a server on loopback that drops the connection half-way."""
 
-import http.server
-import threading
 import zipfile
 
 import pytest
@@ -10,35 +8,6 @@ from koalib.data import fetch as fetching
 from koalib.data.fetch import fetch
 from koalib.data.registry import DatasetMissing
 from koalib.errors import UserError
-
-
-class Dropping(http.server.BaseHTTPRequestHandler):
-    """Serves ``server.content``; cuts the first ``server.drops`` answers short; notes the ranges that were asked for."""
-
-    def do_GET(self):
-        start = int(self.headers.get("Range", "bytes=0-").split("=")[1].split("-")[0])
-        self.server.asked.append(start)
-        content = self.server.content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.server.drops:
-            self.server.drops -= 1
-            content = content[: len(content) // 2]
-        self.wfile.write(content)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dropping) as running:
-        running.asked, running.drops, running.content = [], 0, b""
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        running.address = f"http://127.0.0.1:{running.server_port}"
-        yield running
-        running.shutdown()
 
 
 @pytest.fixture

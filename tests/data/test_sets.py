@@ -11,10 +11,10 @@ import pytest
 from koalib.data import registry
 from koalib.data.cache import cached_array
 from koalib.data.datasets import assert_disjoint, grouped_folds, load
-from koalib.data.images import decode, film_hash
 from koalib.data.verify import verify
 from koalib.errors import UserError
-from tests.data.films import knees, save
+from tests.data.films import CHEN_PATHS as PATHS
+from tests.data.films import save
 
 REAL = os.environ.get("KOALIB_DATA")
 
@@ -23,34 +23,6 @@ REAL = os.environ.get("KOALIB_DATA")
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KOALIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KOALIB_DATA", raising=False)
-
-
-@pytest.fixture(scope="module")
-def films():
-    return knees(6, seed=1)
-
-
-PATHS = ["train/0/9000001L.png", "train/1/9000001R.png", "train/4/9000002L.png", "val/2/9000003L.png", "test/3/9000004R.png", "test/0/9000005L.png"]
-
-
-@pytest.fixture
-def small_chen(films, tmp_path, monkeypatch):
-    """A copy of chen2018 with six made-up films, and a manifest that describes it."""
-    home = tmp_path / "data" / "chen2018"
-    rows = []
-    for path, film in zip(PATHS, films):
-        file = save(film, home / path)
-        split, grade, name = path.split("/")
-        rows.append({
-            "image_id": name[:-4], "path": path, "split": split, "grade": int(grade), "patient": name[:7], "side": name[7], "group": name[:7],
-            "width": 224, "height": 224, "mode": "L", "sha256": film_hash(decode(file.read_bytes(), path)),
-            "inverted": False, "low_contrast": False, "bit16": False, "two_knees": False,
-            "exact_twin_of": "", "mirrored_twin_of": "", "conflicting_grade": False,
-        })
-    (tmp_path / "manifests").mkdir()
-    pd.DataFrame(rows).to_csv(tmp_path / "manifests" / "chen2018.csv", index=False)
-    monkeypatch.setattr(registry, "MANIFESTS", tmp_path / "manifests")
-    return tmp_path / "data"
 
 
 def test_a_folder_and_a_zip_give_the_same_pixels(small_chen, films):
