@@ -17,7 +17,7 @@ import psutil
 from koalib.data.audit import Audit, audit, neighbour_accuracy, twin_share
 from koalib.data.datasets import load
 from koalib.data.duplicates import Pairs
-from koalib.data.registry import DATASETS
+from koalib.data.registry import DATASETS, read_manifest
 from koalib.study.ledger import record_measurement
 
 
@@ -43,12 +43,15 @@ def figures(found: Audit) -> dict:
     }
 
 
-def copying(found: Audit) -> dict:
-    """Accuracy of copying the most similar film's grade, with twins to copy from and without."""
-    grades, groups = found.films["grade"].to_numpy(), found.films["twin_group"].to_numpy()
+def copying(found: Audit, name: str) -> dict:
+    """Accuracy of copying the most similar film's grade: from all others, from those that the audit does not call twins,
+    and from those of other groups in the manifest (wider: halves of wide films, and pairs alike in fine detail only)."""
+    grades, twins = found.films["grade"].to_numpy(), found.films["twin_group"].to_numpy()
+    groups = read_manifest(name).set_index("image_id")["group"].loc[found.films["image_id"]].to_numpy(dtype=str)
     return {
         "with_twins": neighbour_accuracy(found.thumbnails, grades),
-        "without_twins": neighbour_accuracy(found.thumbnails, grades, groups),
+        "without_twins": neighbour_accuracy(found.thumbnails, grades, twins),
+        "without_group": neighbour_accuracy(found.thumbnails, grades, groups),
         "majority": float(np.bincount(grades).max() / len(grades)),
     }
 
@@ -75,7 +78,7 @@ def main() -> None:
         start, used, load_average = time.perf_counter(), time.process_time(), psutil.getloadavg()[0]
         found = audit(name)
         spent = {"seconds": time.perf_counter() - start, "processor_seconds": time.process_time() - used, "load_average_before": load_average}
-        measured[name] = {**figures(found), **spent, "nearest_neighbour": copying(found), "opening": opening(name)}
+        measured[name] = {**figures(found), **spent, "nearest_neighbour": copying(found, name), "opening": opening(name)}
     record_measurement("data_audit", measured)
 
 
