@@ -6,13 +6,17 @@ Every node needs the project, the data sets at the same place, and the ledger's 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
 from koalib.errors import UserError
+from koalib.study.experiment import Experiment
 from koalib.study.experiments import Study
 from koalib.study.runner import pending, progress, run_one
 
+LIVES = 4  #: workers that a run may lose before it counts as failed: one that kills its workers must not do so for ever
+TAKEN_SECONDS = 2.0  #: before a run that another process holds is tried again
 PASSED_ON = ("KOALIB_RESULTS", "KOALIB_CACHE", "KOALIB_DATA", "KOALIB_WEIGHTS")
 
 
@@ -23,7 +27,7 @@ def run_on_ray(study: Study, deadline: float | None, data: str | Path | None = N
     learning-rate search) are submitted when that one is in the ledger.
 
     Raises:
-        UserError: Ray is not installed.
+        UserError: Ray is not installed, or what a run's own `UserError` says.
     """
     try:
         import ray
@@ -33,25 +37,45 @@ def run_on_ray(study: Study, deadline: float | None, data: str | Path | None = N
     if started_here:
         environment = {"env_vars": {key: os.environ[key] for key in PASSED_ON if key in os.environ}}
         ray.init(address=address, runtime_env=environment, log_to_driver=False, include_dashboard=False)
-    task = ray.remote(num_cpus=1, max_retries=-1)(run_one)
-    failed, waiting = [], {}
+    task = ray.remote(num_cpus=1, max_retries=LIVES - 1)(_run)
+    until = None if deadline is None else time.time() + deadline - time.monotonic()
+    failed, waiting, stopping = [], {}, False
     try:
         while True:
-            for _, experiment in pending(study):
+            for _, experiment in () if stopping else pending(study):
                 if experiment.run_name not in {*failed, *waiting.values()}:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    waiting[task.remote(study.name, experiment, data, seconds=left)] = experiment.run_name
+                    waiting[task.remote(study.name, experiment, data, until)] = experiment.run_name
             if not waiting:
                 break
             ready, _ = ray.wait(list(waiting), num_returns=1)
-            name, outcome = waiting.pop(ready[0]), ray.get(ready[0])
-            if outcome != "done":
+            name, outcome = waiting.pop(ready[0]), _outcome(ready[0])
+            if outcome == "failed":
                 failed.append(name)
-            if outcome == "out of time":
-                break
+            elif outcome == "out of time":
+                stopping = True  # the others stop by themselves, each with its state saved
+            elif outcome == "taken":
+                time.sleep(TAKEN_SECONDS)
     finally:
         if started_here:
             ray.shutdown()
     done, planned, _ = progress(study)
     print(f"{study.name}: {done} of {planned} runs recorded")
     return failed
+
+
+def _run(study: str, experiment: Experiment, data: str | Path | None, until: float | None) -> str:
+    """The task: one run, which has what is left of the time when it starts, not when it was put in line."""
+    return run_one(study, experiment, data, None if until is None else until - time.time())
+
+
+def _outcome(task: "ray.ObjectRef") -> str:
+    """What `run_one` returned; a worker's death is a failure, its `UserError` is raised as if it had happened here."""
+    import ray
+
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, UserError) else error) from None
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
+        print(f"lost {LIVES} workers: {str(error).splitlines()[0]}", file=sys.stderr)
+        return "failed"
