@@ -84,7 +84,7 @@ def kernel_environment() -> dict[str, str]:
     """Variables that every kernel gets, so that a notebook does not depend on whose machine it runs on.
 
     A fixed hash seed; all cores for kernels of linear algebra unless the user says otherwise; this environment's
-    kernel before any that the user registered; no start-up files of the user's IPython.
+    kernel before any that the user registered; no start-up files of the user's IPython; no progress bars in the outputs.
     """
     cores = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     return {
@@ -93,6 +93,7 @@ def kernel_environment() -> dict[str, str]:
         "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": str(cache_dir() / "ipython"),
         "MPLCONFIGDIR": str(cache_dir() / "matplotlib"),
+        "TQDM_DISABLE": "1",
     }
 
 

@@ -28,11 +28,9 @@ class TrainingBar:
     def step(self) -> None:
         """Show that one more step is done."""
         progress = self.progress
-        told = {"loss": f"{progress.loss_sum / progress.step:.3f}"}
-        if progress.curve:
-            told["QWK"] = f"{progress.curve[-1]['val_qwk']:.3f}"
+        kappa = f", QWK={progress.curve[-1]['val_qwk']:.3f}" if progress.curve else ""
         self.bar.set_description(f"epoch {progress.epoch + 1}/{self.epochs}", refresh=False)
-        self.bar.set_postfix(told, refresh=False)
+        self.bar.set_postfix_str(f"loss={progress.loss_sum / progress.step:.3f}{kappa}", refresh=False)
         self.bar.update()
 
     def clear(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,20 @@ class Progress:
     curve: list[dict] = field(default_factory=list)
     best_epoch: int = -1
     best_qwk: float = -2.0
+
+
+def check_writable(out: Path) -> None:
+    """Make the run's folder and write there, so that a mistake shows before the training and not after it.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(f"{out}: the run cannot be written there ({error.strerror}); choose another --out") from error
 
 
 def save_state(out: Path, experiment: Experiment, progress: Progress, modules: dict[str, nn.Module], optimizer: Optimizer, best: dict[str, Tensor]) -> None:

@@ -74,7 +74,7 @@ def train_here(experiment: Experiment, session: Session, start: Trained | None =
         if start is not None:
             weights = out / "start.safetensors"
             save_start(start, weights)
-        record = train(experiment, out, start=weights, data=session.data, bars=False)
+        record = train(experiment, out, start=weights, data=session.data)
         model, _ = load_checkpoint(out / WEIGHTS_FILE)
         table = pd.read_csv(out / ledger.PREDICTIONS_FILE, dtype={"image_id": str, "group": str})
     tested = table.split.isin(["test", "oof"]) & ~ledger.sealed(table)

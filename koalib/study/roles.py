@@ -36,6 +36,8 @@ def _official(experiment: Experiment, table: pd.DataFrame) -> pd.Series:
     """The data set's own split."""
     roles = table.split.fillna("unused").astype(str)
     if not (roles == "train").any():
+        if roles.isin(OFFICIAL).any():
+            raise UserError(f"{experiment.dataset}: no film of its split is for training; call those of the training set train, or choose a fold with --fold")
         raise UserError(f"{experiment.dataset}: it has no split of its own; choose a fold with --fold 0 ... {experiment.folds - 1}")
     return roles.where(roles.isin(OFFICIAL), "unused")
 

@@ -25,7 +25,7 @@ from koalib.machine import device as best_device
 from koalib.machine import precision
 from koalib.model.groups import parameter_groups
 from koalib.study.bar import TrainingBar
-from koalib.study.checkpoint import Progress, load_state, save_state
+from koalib.study.checkpoint import Progress, check_writable, load_state, save_state
 from koalib.study.experiment import Experiment
 from koalib.study.losses import make_loss
 from koalib.study.metrics import scores
@@ -67,7 +67,8 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
 
     Raises:
         TrainingFailed: the loss is not a number; names the films of that batch.
-        UserError: fewer films than processes, a state of another experiment, a full disk (the last state stays).
+        UserError: fewer films than processes, a state of another experiment, a folder that cannot be
+            written to, a full disk (the last state stays).
     """
     accelerator = Accelerator(cpu=best_device().type == "cpu")
     mode = precision(experiment.precision, accelerator.device)
@@ -75,6 +76,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
     batch = min(experiment.batch, len(films.train))
     if batch < world:
         raise UserError(f"{batch} training films a step are too few for {world} processes; start fewer processes")
+    check_writable(out)
     steps = len(films.train) // batch
     grades = torch.as_tensor(films.grade.astype(np.int64))
     loss_of = make_loss(experiment, grades[films.train])

@@ -15,6 +15,7 @@ from small_run import EXPERIMENT, striped_films, weights_hash
 
 from koalib.errors import UserError
 from koalib.model.weights import create
+from koalib.study import bar
 from koalib.study.checkpoint import STATE_FILE
 from koalib.study.training import OutOfTime, TrainingFailed, film_order, fit, lr_factor
 
@@ -93,6 +94,14 @@ def test_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path, monkeypa
     assert [f.name for f in tmp_path.iterdir()] == [STATE_FILE]
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    steps: list[str] = []
+    with pytest.raises(UserError, match="file: the run cannot be written there"):
+        fit(FEW, network(), striped_films(), tmp_path / "file", after_step=lambda *_: steps.append("step"))
+    assert not steps
+
+
 @pytest.mark.parametrize("damage", ["truncated", "another experiment"])
 def test_a_state_that_cannot_be_used_is_named(tmp_path: Path, damage: str) -> None:
     with pytest.raises(OutOfTime):
@@ -111,12 +120,19 @@ class Terminal(io.StringIO):
         return True
 
 
+class EveryStep(bar.tqdm):
+    """Draws at every step, however short."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(mininterval=0, miniters=1, **options)
+
+
 def test_bar_tells_loss_kappa_speed_and_time_left_and_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
-    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    monkeypatch.setattr(bar, "tqdm", EveryStep)
     fit(EXPERIMENT.but(epochs=2), network(), striped_films(), tmp_path, report=lambda row: terminal.write("a line\n"))
     drawn = terminal.getvalue()
-    assert re.search(r"epoch 2/2: .*192/192 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ films/s, QWK=-?[\d.]+, loss=\d\.\d{3}\]|epoch 2/2: .*loss=\d\.\d{3}, QWK=-?[\d.]+\]", drawn)
+    assert re.search(r"epoch 2/2: .* 112/192 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ films/s, loss=\d\.\d{3}, QWK=-?\d\.\d{3}\]", drawn)
     assert "\ra line\n" in drawn and drawn.endswith("\r")
 
 
