@@ -22,5 +22,5 @@ def beside(curves: dict[str, dict], data: str, title: str = "") -> Figure:
     grey.set(xlabel="grey value", ylabel="share of pixels (%)", title="grey values")
     spectrum.set(xlabel="cycles a film", ylabel="power", title="power spectrum")
     gap.set(xticks=range(5), xlabel="KL grade", ylabel="gap (% of the film)", title="narrower joint space", ylim=(0, None))
-    grey.legend(loc="upper left")
+    figure.legend(loc="outside upper right", ncols=len(curves), fontsize=8.5)
     return finish(figure, title, data)

@@ -28,7 +28,7 @@ def test_every_curve_is_drawn(sets):
 
 def test_sets_are_named_and_told_apart(sets):
     figure = beside(sets, "phantom, 60 films", "Side by side")
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["these", "those"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["these", "those"]
     for axes in figure.axes[:2]:
         first, second = axes.lines
         assert first.get_color() != second.get_color()
