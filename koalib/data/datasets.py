@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,8 +112,10 @@ def grouped_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> np.ndarray:
         raise UserError(f"{table['group'].nunique()} groups cannot be dealt into {k} folds; use more films or fewer folds")
     folds = np.full(len(table), -1)
     splitter = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(table, table["grade"], table["group"])):
-        folds[held_out] = fold
+    with warnings.catch_warnings():  # a grade with few films is dealt out as far as it goes
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for fold, (_, held_out) in enumerate(splitter.split(table, table["grade"], table["group"])):
+            folds[held_out] = fold
     assert_disjoint(table.assign(split=folds))
     return folds
 

@@ -22,6 +22,7 @@ from koalib.errors import UserError
 from koalib.paths import atomic_write, cache_dir
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
+GRADE_PREFIX = "(?:KL|grade)?[ _-]?"
 OAI_NAME = re.compile(r"^(\d{7})(?:([LR])|_[12])$")
 """Names of films cut from the Osteoarthritis Initiative: patient, then the side or (re-crops) a running number."""
 
@@ -69,6 +70,8 @@ def _rows_of_tree(source: Source) -> pd.DataFrame:
     graded = [(path, grade) for path in paths if (grade := _folder_grade(PurePosixPath(path).parent.name)) is not None]
     if not graded:
         raise UserError(f"{source.root}: holds no films in folders named by grade (0, 1, 2, 3, 4, alone or in split folders); name a folder like that, or a CSV with the columns path and grade")
+    if beyond := [path for path in paths if re.fullmatch(GRADE_PREFIX + "[5-9]", PurePosixPath(path).parent.name, re.IGNORECASE)]:
+        raise UserError(f"{source.root}: {beyond[0]} lies in a folder of grade {PurePosixPath(beyond[0]).parent.name}; grades are 0, 1, 2, 3, 4")
     paths = [path for path, _ in graded]
     return _completed(pd.DataFrame({
         "path": paths,
@@ -78,7 +81,7 @@ def _rows_of_tree(source: Source) -> pd.DataFrame:
 
 
 def _folder_grade(name: str) -> int | None:
-    found = re.match(r"(?:KL|grade)?[ _-]?([0-4])(?!\d)", name, re.IGNORECASE)
+    found = re.match(GRADE_PREFIX + r"([0-4])(?!\d)", name, re.IGNORECASE)
     return int(found[1]) if found else None
 
 

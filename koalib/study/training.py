@@ -66,7 +66,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
         bars: a progress bar; None shows it on a terminal and in an open notebook.
 
     Raises:
-        TrainingFailed: the loss is not a number; names the films of that batch.
+        TrainingFailed: the loss is not a number, which names the films of that batch, or the answers on validation are none.
         UserError: fewer films than processes, a state of another experiment, a folder that cannot be
             written to, a full disk (the last state stays).
     """
@@ -147,6 +147,8 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
 def _close_epoch(experiment: Experiment, model: nn.Module, films: Films, progress: Progress, best: dict[str, Tensor], mode: str, steps: int) -> dict:
     """Score the averaged weights on validation, keep them if they are the best so far, add a row to the curve."""
     p = predict(model, films.pixels[films.val], flip=False, precision=mode)
+    if not np.isfinite(p).all():
+        raise TrainingFailed(f"the network's answers are no numbers after epoch {progress.epoch + 1}; try a smaller --lr")
     val = scores(films.grade[films.val], p)
     row = {"epoch": progress.epoch + 1, "loss": progress.loss_sum / steps, "val_accuracy": val["accuracy"], "val_qwk": val["qwk"], "val_rps": val["rps"]}
     progress.curve.append(row)

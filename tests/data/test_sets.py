@@ -122,6 +122,13 @@ def test_what_is_known_of_gornale2020():
     assert (table["grade"] != table["second_grade"]).sum() == 11
 
 
+def test_own_folder_of_a_grade_that_does_not_exist_is_named(films, tmp_path):
+    save(films[0], tmp_path / "train" / "4" / "a.png")
+    save(films[1], tmp_path / "train" / "KL5" / "b.png")
+    with pytest.raises(UserError, match="b.png lies in a folder of grade KL5; grades are 0, 1, 2, 3, 4"):
+        load(str(tmp_path))
+
+
 def test_own_folder_by_grade_by_split_and_as_csv(films, tmp_path):
     for path, film in zip(PATHS, films):
         save(film, tmp_path / "split" / path)

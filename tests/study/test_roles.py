@@ -54,6 +54,7 @@ def test_random_folds_are_blind_to_groups() -> None:
 @pytest.mark.parametrize(("table", "fold", "line"), [
     (films(split="train"), None, "no validation films"),
     (films(), None, "no split of its own"),
+    (films(split="val"), None, "no film of its split is for training"),
     (films(groups=3), 0, "too few for 5 folds"),
     (films(groups=1), 0, "1 patients or groups"),
     (films()[lambda t: t.grade != 3], 0, "no training film of grade 3"),

@@ -78,6 +78,12 @@ def test_nan_loss_names_the_films(tmp_path: Path) -> None:
         fit(FEW, model, striped_films(), tmp_path)
 
 
+def test_a_last_step_that_breaks_the_network_is_one_line(tmp_path: Path) -> None:
+    films = striped_films(20)  # a single step: its loss is a number, the weights after it are not
+    with pytest.raises(TrainingFailed, match="after epoch 1; try a smaller --lr"):
+        fit(FEW.but(lr=1e38, warmup=0, ema=0.0), network(), films, tmp_path)
+
+
 def test_full_disk_is_one_line_and_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutOfTime):
         fit(FEW, network(), striped_films(), tmp_path, deadline=time.monotonic())
