@@ -19,8 +19,8 @@ FRAME_SHARES = tuple(np.geomspace(0.4, 1.0, 10))
 TALLEST = 2.2
 """A frame may stand out of the film by this much: films of a joint often end close above and below it."""
 EVIDENCE = 0.3
-"""Weight of the template's log-likelihood ratio: it counts neighbouring pixels as if they were independent of what it left
-in them. Set, like the spreads below, on legs composed of training films."""
+"""Weight of the template's log-likelihood ratio, which is overstated: a frame has fewer independent pixels than the ridge in
+the template's covariance makes of it. Chosen on legs composed of training films."""
 OFF_AXIS = 0.15
 """Spread of the joint's distance from the axis of the leg, as a share of the leg's width."""
 USUAL_SHARE, SHARE_SPREAD = 0.65, 0.25
