@@ -11,6 +11,7 @@ from koalib.errors import UserError
 LOSSES = ("ce", "weighted", "focal", "soft", "corn", "coral")
 SCHEDULES = ("cosine", "step", "constant")
 SAMPLERS = ("shuffle", "balanced")
+SMALLEST = 32  #: pixels: the networks halve a film five times
 TRAINING_SETS = ("grouped", "twins", "no_twins", "random")
 
 
@@ -62,6 +63,8 @@ class Experiment:
         for field in ("size", "epochs", "batch", "lr", "folds"):
             if not getattr(self, field) > 0:
                 raise UserError(f"{field} {getattr(self, field)}: must be larger than 0")
+        if self.size < SMALLEST:
+            raise UserError(f"size {self.size}: films of at least {SMALLEST} pixels are needed")
         if self.fold is not None and not 0 <= self.fold < self.folds:
             raise UserError(f"fold {self.fold}: must lie between 0 and {self.folds - 1}")
 

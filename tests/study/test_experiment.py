@@ -15,7 +15,7 @@ def test_round_trip_and_unknown_settings() -> None:
         Experiment.from_dict(BASE.as_dict() | {"learning_rate": 1})
 
 
-@pytest.mark.parametrize("wrong", [{"loss": "mse"}, {"fold": 5}, {"epochs": 0}, {"precision": "int8"}, {"training_set": "all"}])
+@pytest.mark.parametrize("wrong", [{"loss": "mse"}, {"fold": 5}, {"epochs": 0}, {"precision": "int8"}, {"training_set": "all"}, {"size": 31}])
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(UserError):
         BASE.but(**wrong)
