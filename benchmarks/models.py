@@ -38,9 +38,10 @@ def networks() -> list[Network]:
 
 
 def build(network: Network) -> nn.Module:
+    """The network as the trainer runs it, channels last."""
     name, gct, wavelet = network
     torch.manual_seed(0)
-    return create(name, gct=gct, wavelet=wavelet)
+    return create(name, gct=gct, wavelet=wavelet).to(memory_format=torch.channels_last)
 
 
 def label(network: Network) -> str:
@@ -51,6 +52,10 @@ def label(network: Network) -> str:
     if name.startswith("convnext_") and (gct, wavelet) == ("dwconv", "add"):
         return name.replace("convnext", "convwgcnet")
     return f"{name} {gct}+{wavelet}"
+
+
+def some_films(count: int, size: int) -> torch.Tensor:
+    return torch.randn(count, 1, size, size).contiguous(memory_format=torch.channels_last)
 
 
 def training_step(model: nn.Module, films: torch.Tensor, kind: str) -> Callable[[], None]:
@@ -85,9 +90,9 @@ def turn(network: Network, films: torch.Tensor, kind: str) -> tuple[float, float
 
 def _grow(network: Network, batch: int, size: int, kind: str, threads: int, answer: multiprocessing.Queue) -> None:
     torch.set_num_threads(threads)
-    training_step(build(("test_convnext", "none", "none")), torch.randn(2, 1, 64, 64), kind)()  # libraries load before the count starts
+    training_step(build(("test_convnext", "none", "none")), some_films(2, 64), kind)()  # libraries load before the count starts
     before = psutil.Process().memory_info().rss / 2**20
-    training_step(build(network).train(), torch.randn(batch, 1, size, size), kind)()
+    training_step(build(network).train(), some_films(batch, size), kind)()
     answer.put(peak_mebibytes() - before)
 
 
@@ -111,7 +116,7 @@ def main() -> None:
     asked = ask.parse_args()
     chosen = [network for network in networks() if asked.only in label(network)]
     kind, threads, load = precision(), torch.get_num_threads(), os.getloadavg()[0]
-    films = torch.randn(asked.batch, 1, asked.size, asked.size)
+    films = some_films(asked.batch, asked.size)
     times: dict[Network, list[tuple[float, float]]] = {network: [] for network in chosen}
     for number in range(asked.rounds):
         for network in chosen:
