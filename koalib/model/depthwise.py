@@ -101,23 +101,28 @@ def fused_convolution(x: Tensor, weights: list[Tensor], bias: Tensor | None, str
         weights: base kernel (C, 1, k, k), then (4C, 1, k, k) for each Haar level (stride 1, odd kernels, same size).
         gate_of: gate (B, C) from the channels' sums of squares (B, C) and `gate_parameters`; None for no gate.
     """
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    dtype = _working_type(x)
     size = tuple((n + 2 * p - k) // stride + 1 for n, p, k in zip(x.shape[-2:], padding, weights[0].shape[-2:]))
     return _Convolution.apply(x, bias, gate_of, dtype, stride, padding, size, len(gate_parameters), *gate_parameters,
                               *weights)
 
 
-def fuses(x: Tensor, weights: list[Tensor]) -> bool:
+def _working_type(x: Tensor) -> torch.dtype:
+    """Autocast's type where that is on, else the input's."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+def fuses(x: Tensor, weights: list[Tensor], padding: Pair = (0, 0)) -> bool:
     """Whether `fused_convolution` takes this input, here and now: not while a graph is traced or exported."""
     traced = torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
-    return not traced and kernels.serves(x, weights)
+    return not traced and _working_type(x) in kernels.TYPES and kernels.serves(x, weights, padding)
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair = (1, 1), padding: Pair = (0, 0),
                      dilation: Pair = (1, 1)) -> Tensor:
     """`F.conv2d` with one filter a channel: (B, C, H, W) with weight (C, 1, k, k) -> (B, C, H', W')."""
     trains = torch.is_grad_enabled() and (weight.requires_grad or (x.requires_grad and stride != (1, 1)))
-    if trains and dilation == (1, 1) and stride[0] == stride[1] and fuses(x, [weight]):
+    if trains and dilation == (1, 1) and stride[0] == stride[1] and fuses(x, [weight], padding):
         return fused_convolution(x, [weight], bias, stride[0], padding)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups=weight.shape[0])
 
@@ -161,7 +166,7 @@ class DepthwiseConv2d(nn.Conv2d):
             x = pad_same(x, self.kernel_size, self.stride, self.dilation)
         weight, bias = self.base()
         bands, gate_of = self.band_kernels(), getattr(self.gate, "of_squares", None)
-        if bands is not None and (bands or gate_of) and _fits(self) and fuses(x, [weight, *bands]):
+        if bands is not None and (bands or gate_of) and _fits(self) and fuses(x, [weight, *bands], self.padding):
             if gate_of is None and self.gate is not None:
                 x = self.gate(x)
             gate_parameters = tuple(self.gate.parameters()) if gate_of else ()

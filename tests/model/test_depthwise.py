@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from torch import nn
 
-from koalib.model import kernels
+from koalib.model import depthwise, kernels
 from koalib.model.depthwise import DepthwiseConv2d, fused_convolution, use_fast_depthwise
+from koalib.model.layers import WTConv2d
 
 needs_numba = pytest.mark.skipif(not kernels.available, reason="Numba is not installed")
 
@@ -34,16 +35,56 @@ def outcome(layer, x, grad=None):
     return [out.detach(), x.grad] + [p.grad.clone() for p in layer.parameters()]
 
 
-@pytest.mark.parametrize("channels, size, kernel, stride, same", [
+SHAPES = [
     (16, (56, 56), 7, 1, False), (40, (28, 28), 7, 1, False), (24, (14, 14), 5, 1, False), (48, (7, 7), 7, 1, False),
     (33, (33, 47), 5, 1, False), (16, (1, 1), 7, 1, False), (32, (14, 13), 3, 2, False), (32, (15, 12), 5, 2, True),
     (16, (14, 14), 3, 2, True), (8, (9, 9), 3, 1, False), (16, (9, 9), 9, 1, False),
-])  # fmt: skip
-def test_equals_pytorch(channels, size, kernel, stride, same):
+]  # fmt: skip
+
+
+@pytest.fixture(params=["by the table", "ours", "PyTorch's"])
+def served(request, monkeypatch):
+    """Who computes: as the committed table says, our kernels alone, or PyTorch's as where Numba is missing."""
+    if request.param == "ours":
+        if not kernels.available:
+            pytest.skip("Numba is not installed")
+        monkeypatch.setattr(depthwise, "ours_serves", lambda *_: True)
+    elif request.param == "PyTorch's":
+        monkeypatch.setattr(kernels, "available", False)
+        monkeypatch.setattr(depthwise, "fused_convolution", None)
+    return request.param
+
+
+@pytest.mark.parametrize("channels, size, kernel, stride, same", SHAPES)
+def test_equals_pytorch(served, channels, size, kernel, stride, same):
     make = Conv2dSame if same else nn.Conv2d
     conv = make(channels, channels, kernel, stride, 0 if same else kernel // 2, groups=channels)
     x = random(2, channels, *size)
     compare(outcome(DepthwiseConv2d.from_conv(conv), x), outcome(conv, x), 1e-4)
+
+
+@pytest.mark.parametrize("kernel, padding, stride", [(7, 7, 1), (7, 9, 1), (5, 6, 1), (5, 5, 2), (3, 3, 1), (7, 6, 1), (5, 0, 1), (3, (0, 2), 1)])
+def test_any_padding(served, kernel, padding, stride):
+    """One of the kernel's side or more goes to PyTorch: the planes of our input gradient would have negative margins."""
+    conv = nn.Conv2d(16, 16, kernel, stride, padding, groups=16)
+    x = random(2, 16, 12, 11)
+    compare(outcome(DepthwiseConv2d.from_conv(conv), x), outcome(conv, x), 1e-4)
+
+
+@needs_numba
+def test_kernels_refuse_a_padding_that_leaves_their_memory():
+    x = random(1, 16, 8, 8)
+    assert [kernels.serves(x, [random(16, 1, 5, 5)], (0, p)) for p in (4, 5, 6)] == [True, False, False]
+
+
+@pytest.mark.parametrize("layer", [DepthwiseConv2d(16, 5, padding=2), WTConv2d(16, 5, 2)], ids=["depthwise", "wavelet"])
+def test_half_precision_stays_with_pytorch(layer):
+    """Our kernels read fp32 and bf16; what another autocast type stored would be taken for bf16."""
+    x = random(2, 16, 9, 9)
+    with torch.autocast("cpu", torch.float16):
+        half = outcome(copy.deepcopy(layer), x)
+    assert half[0].dtype == torch.float16
+    compare(half, outcome(layer, x), 0.02)
 
 
 @needs_numba

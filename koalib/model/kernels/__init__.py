@@ -16,10 +16,17 @@ SIZES = (3, 5, 7)  # kernels of these sizes have a weight gradient
 GROUPS = 4  # films are summed in so many groups, whatever the number of threads: a fixed order
 
 
-def serves(x: Tensor, kernels: list[Tensor]) -> bool:
-    """Whether our kernels take maps x (B, C, H, W) and these square kernels: on a CPU, fp32 or bf16, 16 channels or more."""
-    return (available and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.shape[1] >= 16
-            and x.numel() > 0 and all(k.shape[-1] == k.shape[-2] and k.shape[-1] in SIZES for k in kernels))
+TYPES = (torch.float32, torch.bfloat16)
+
+
+def serves(x: Tensor, kernels: list[Tensor], padding: tuple[int, int] = (0, 0)) -> bool:
+    """Whether our kernels take maps x (B, C, H, W) and these square kernels: on a CPU, fp32 or bf16, 16 channels or more.
+
+    A padding of the base kernel's side or more would put pixels of the input gradient outside the scratch memory.
+    """
+    return (available and x.device.type == "cpu" and x.dtype in TYPES and x.shape[1] >= 16 and x.numel() > 0
+            and all(k.shape[-1] == k.shape[-2] and k.shape[-1] in SIZES for k in kernels)
+            and max(padding) < kernels[0].shape[-1])
 
 
 def _sizes(height: int, width: int, levels: int) -> tuple[int, ...]:
