@@ -29,6 +29,7 @@ class Experiment:
     gct: str | None = None  #: None leaves the model's default
     wavelet: str | None = None
     drop_path: float = 0.0
+    layer_scale: float | None = None  #: ConvNeXt's layer scale at the start; None leaves timm's 1e-6
     size: int = 224
     patients: int | None = None  #: size of the phantom
     fold: int | None = None
@@ -76,7 +77,8 @@ class Experiment:
     @property
     def model_options(self) -> dict:
         """Options that are passed to the model, only those that were given."""
-        options = {"gct": self.gct, "wavelet": self.wavelet, "drop_path_rate": self.drop_path or None, "head": "coral" if self.loss == "coral" else None}
+        options = {"gct": self.gct, "wavelet": self.wavelet, "drop_path_rate": self.drop_path or None, "ls_init_value": self.layer_scale,
+                   "head": "coral" if self.loss == "coral" else None}
         return {k: v for k, v in options.items() if v is not None}
 
     def as_dict(self) -> dict:

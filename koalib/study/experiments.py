@@ -1,8 +1,7 @@
 """The studies as data: what is compared, on what, how often. ``docs/protocol.md`` says why and what follows.
 
 A study is a list of arms. An arm is one experiment repeated over folds and seeds; where it names several learning
-rates (the network's, or the factor of its new modules), each is first tried on the first fold and seed, and the best on
-validation QWK serves for all the rest.
+rates, each is first tried on the first fold and seed, and the best on validation QWK serves for all the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ class Arm:
     folds: tuple[int | None, ...] = (None,)
     seeds: tuple[int, ...] = (0,)
     rates: tuple[float, ...] = ()  #: learning rates to search; empty keeps the experiment's
-    searched: str = "lr"  #: the setting that ``rates`` are values of: lr or new_module_lr
     after: Experiment | None = None  #: a run of the same study whose weights this arm starts from
     needs: str = ""  #: weights that may not be on this machine, as text for the tables
 
@@ -40,7 +38,7 @@ class Arm:
         return len(self.folds) * len(self.seeds) + max(len(self.rates) - 1, 0)
 
     def _at(self, fold: int | None, seed: int, rate: float | None = None) -> Experiment:
-        changes: dict = {"fold": fold, "seed": seed} | ({self.searched: rate} if rate else {})
+        changes: dict = {"fold": fold, "seed": seed} | ({"lr": rate} if rate else {})
         if self.after is not None:
             changes["pretrained"] = f"run:{self.after.run_name}"
         return self.experiment.but(**changes)
@@ -108,8 +106,11 @@ TRANSFER = Study("transfer", "C2: pretrained against scratch", (
 
 # ---------------------------------------------------------------- architectures: C1, C3
 
-_SMALL = {"convnext_atto": 2e-3, "convwgcnet_atto": 2e-3, "resnet18": 1e-3, "mobilevit_xs": 1e-3, "densenet121": 1e-3,
+#: learning rate from scratch on chen2018
+_SMALL = {"convnext_atto": 5e-4, "convwgcnet_atto": 5e-4, "resnet18": 1e-3, "mobilevit_xs": 1e-3, "densenet121": 1e-3,
           "deit_tiny_patch16_224": 5e-4, "mobilenetv3_large_100": 1e-3, "vgg11_bn": 3e-4}
+_TUNED = (1e-4, 3e-4, 1e-3)  #: tried for each of them on gornale2020
+_LAYER_SCALE = 1.0  #: of ConvNeXt from scratch; timm's 1e-6 is meant for hundreds of epochs
 _COMPARED = ("convnext_tiny.fb_in1k", "convwgcnet_tiny", "resnet50.a1_in1k", "mobilevit_s.cvnets_in1k", "vgg16.tv_in1k",
              "mobilenetv3_large_100.ra_in1k", "swin_tiny_patch4_window7_224.ms_in1k", "densenet121.ra_in1k")
 
@@ -117,10 +118,10 @@ _COMPARED = ("convnext_tiny.fb_in1k", "convwgcnet_tiny", "resnet50.a1_in1k", "mo
 def _architectures() -> Study:
     common = Experiment("chen2018", "", size=128, epochs=10, variant="chen2018")
     tuned = Experiment("gornale2020", "", size=128, epochs=15, ema=0.99, variant="from_chen2018")
-    first = tuple(common.but(model=model, lr=lr) for model, lr in _SMALL.items())
-    small = tuple(Arm(tuned.but(model=e.model), folds=FIVE, seeds=AGAIN if e.model == "convnext_atto" else (0,),
-                      rates=(e.lr / 10, e.lr / 4, e.lr / 2), after=e) for e in first)
-    imagenet = tuple(Arm(tuned.but(model=model, pretrained="imagenet", size=224, variant="imagenet"), folds=FIVE, rates=(1e-4, 2e-4, 4e-4), needs=HUB) for model in _COMPARED)
+    first = tuple(common.but(model=model, lr=lr, layer_scale=_LAYER_SCALE if "atto" in model else None) for model, lr in _SMALL.items())
+    small = tuple(Arm(tuned.but(model=e.model), FIVE, AGAIN if e.model == "convnext_atto" else (0,), _TUNED, after=e) for e in first)
+    imagenet = tuple(Arm(tuned.but(model=model, pretrained="imagenet", size=224, variant="imagenet"), FIVE, AGAIN if model == _COMPARED[0] else (0,),
+                         (1e-4, 2e-4, 4e-4), needs=HUB) for model in _COMPARED)
     return Study("architectures", "C1, C3: ConvNeXt against the other families", small + imagenet, first=first)
 
 
@@ -128,20 +129,13 @@ ARCHITECTURES = _architectures()
 
 # ---------------------------------------------------------------- ablation: C4, C5, C6
 
-_atto_start = Experiment("chen2018", "convwgcnet_atto", gct="none", wavelet="none", size=160, epochs=10, lr=2e-3, variant="start")
-_atto = Experiment("gornale2020", "convwgcnet_atto", size=160, epochs=20, lr=5e-4, ema=0.99)
+_atto_start = Experiment("chen2018", "convwgcnet_atto", gct="none", wavelet="none", size=160, epochs=20, lr=5e-4, layer_scale=_LAYER_SCALE, variant="start")
+_atto = Experiment("gornale2020", "convwgcnet_atto", size=160, epochs=20, lr=5e-4, ema=0.99, new_module_lr=10)
 _lite = Experiment("chen2018", LITE0, "imagenet", size=160, epochs=8, new_module_lr=10)
 
-
-def _of_atto(name: str, modules: dict[str, str], seeds: tuple[int, ...]) -> Arm:
-    """An arm of ablation A; one with modules searches their learning rate."""
-    factors = () if name == "neither" else (3.0, 10.0, 30.0)
-    return Arm(_atto.but(variant=name, **modules), FIVE, seeds, factors, "new_module_lr", after=_atto_start)
-
-
 ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
-    *(_of_atto(name, modules, AGAIN) for name, modules in TWO_BY_TWO.items()),
-    *(_of_atto(name, modules, (0,)) for name, modules in CONTROLS.items()),
+    *(Arm(_atto.but(variant=name, **modules), FIVE, AGAIN, after=_atto_start) for name, modules in TWO_BY_TWO.items()),
+    *(Arm(_atto.but(variant=name, **modules), FIVE, after=_atto_start) for name, modules in CONTROLS.items()),
     *(Arm(_lite.but(variant=name, **modules), seeds=FIVE) for name, modules in TWO_BY_TWO.items()),
 ), first=(_atto_start,))
 
@@ -155,7 +149,7 @@ LOSS = Study("loss", "4.1.1, 4.1.2: losses and schedules", (
 
 # ---------------------------------------------------------------- mechanism: C7, C8
 
-_mechanism = Experiment("phantom", "convwgcnet_atto", patients=2_000, size=160, epochs=10, lr=2e-3, augment="geometry", ema=0.99)
+_mechanism = Experiment("phantom", "convwgcnet_atto", patients=2_000, size=160, epochs=10, lr=5e-4, layer_scale=_LAYER_SCALE, augment="geometry", ema=0.99)
 MECHANISM = Study("mechanism", "C7, C8: noise and localisation where the truth is known", tuple(
     Arm(_mechanism.but(variant=name, **modules), seeds=(0, 1, 2)) for name, modules in TWO_BY_TWO.items()))
 
