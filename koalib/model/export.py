@@ -89,7 +89,7 @@ def _exportable(model: nn.Module) -> nn.Module:
         for name, child in parent.named_children():
             if isinstance(child, WTConv2d) and (child.wavelet, child.mode) == ("haar", "zero"):
                 plain = _StillWTConv(child)
-                if hasattr(child, "gate"):
+                if child.gate is not None:
                     put_gate_before(plain, child.gate)
                 setattr(parent, name, plain)
     return still

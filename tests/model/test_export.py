@@ -38,6 +38,12 @@ def test_convwgcnet(tmp_path, size):
     check(awake(create("test_convnext", **VARIANTS["both"])), tmp_path / "a.onnx", size)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_a_small_network(tmp_path, variant):
+    torch.manual_seed(0)
+    check(awake(create("test_convnext", **VARIANTS[variant])), tmp_path / "a.onnx", 64)
+
+
 def test_recipe_travels(tmp_path):
     import json
 
