@@ -12,11 +12,10 @@ import numpy as np
 from PIL import Image
 
 from koalib.data.polarity import is_inverted
-from koalib.data.rasters import ImageError, Raster, decode_dicom, decode_raster, looks_like_dicom
+from koalib.data.rasters import MAX_BYTES, ImageError, Raster, decode_dicom, decode_raster, looks_like_dicom
 
 __all__ = ["ImageError", "KneeImage", "decode", "film_hash", "is_inverted", "read_knee", "resize", "scaled"]
 
-MAX_BYTES = 200 * 2**20
 MIN_SIDE = 32
 TRIM = 1.5
 """A film wider (or taller) than this many times its other side loses the excess at both ends before it is made square."""

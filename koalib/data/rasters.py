@@ -8,16 +8,28 @@ import zlib
 from dataclasses import dataclass
 from pathlib import PurePath
 
+import libjpeg
 import numpy as np
+import openjpeg
 import pydicom
 from PIL import Image, ImageOps
+from pydicom import uid
+from pydicom.encaps import generate_frames
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
 from koalib.errors import UserError
 
 MAX_PIXELS = 100_000_000
+MAX_BYTES = 200 * 2**20
+CHUNK = 2**24
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 DEPTHS = (8, 10, 12, 14, 16, 32)
+CODESTREAMS = (
+    (libjpeg, (*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes)),
+    (openjpeg, (*uid.JPEG2000TransferSyntaxes, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)),
+)
+"""What tells the size in the header of a compressed film, which its decoder believes rather than the DICOM header."""
 TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
 
 
@@ -105,6 +117,7 @@ def looks_like_dicom(content: bytes, name: str) -> bool:
 
 def decode_dicom(content: bytes, name: str) -> Raster:
     """A single-frame DICOM film: rescaled, windowed, MONOCHROME1 turned so that bone is bright."""
+    _check_inflated(content, name)
     try:
         film = pydicom.dcmread(io.BytesIO(content), force=True)
         rows, columns = int(film.Rows), int(film.Columns)
@@ -115,12 +128,50 @@ def decode_dicom(content: bytes, name: str) -> Raster:
     if frames > 1:
         raise ImageError(f"{name}: holds {frames} frames; export the one film that should be graded")
     try:
+        _check_pixel_data(film, name)
         values, bits = _dicom_values(film)
+    except ImageError:
+        raise
     except Exception as error:  # missing codec, cut-off pixel data, impossible header: all end here
         raise ImageError(f"{name}: its pixels cannot be read ({_first_line(error)}); export it uncompressed or again") from error
     side = str(film.get("ImageLaterality") or film.get("Laterality") or "")[:1].upper()
     spacing, remarks = _dicom_spacing(film)
     return Raster(values, bits, str(film.get("PhotometricInterpretation", "")), side if side in "LR" and side else None, spacing, remarks)
+
+
+def _check_inflated(content: bytes, name: str) -> None:
+    """A deflated film may be a thousand times its file: counted in chunks, none of which is kept, before pydicom unpacks it."""
+    file = io.BytesIO(content)
+    try:
+        read_preamble(file, True)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+        if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
+            return
+        inflater, rest, inflated = zlib.decompressobj(-zlib.MAX_WBITS), content[file.tell() :], 0
+        while rest and not inflater.eof and inflated <= MAX_BYTES:
+            inflated += len(inflater.decompress(rest, CHUNK))
+            rest = inflater.unconsumed_tail
+    except Exception as error:  # pydicom raises whatever its parser stumbles over
+        raise ImageError(f"{name}: a DICOM file without a film, or damaged; export the radiograph itself") from error
+    if inflated > MAX_BYTES:
+        raise ImageError(f"{name}: unpacks to more than 200 MB; export the film alone, as PNG or DICOM")
+
+
+def _check_pixel_data(film: pydicom.Dataset, name: str) -> None:
+    """The pixels must be those of one film of the size in the header, before anything is made of them."""
+    rows, columns, syntax = int(film.Rows), int(film.Columns), film.file_meta.get("TransferSyntaxUID", "")
+    stored = film.get("PixelData") or b""
+    if not getattr(syntax, "is_encapsulated", False):
+        expected = rows * columns * int(film.get("SamplesPerPixel", 1)) * int(film.BitsAllocated) // 8
+        if len(stored) >= 2 * max(expected, 1):  # less than a second film is padding
+            raise ImageError(f"{name}: has pixels for more than one film of {columns} x {rows}; export it again")
+        return
+    header = next((module for module, syntaxes in CODESTREAMS if syntax in syntaxes), None)
+    if header is None:
+        return
+    stream = header.get_parameters(next(generate_frames(stored, number_of_frames=1)))
+    if (stream["rows"], stream["columns"]) != (rows, columns):
+        raise ImageError(f"{name}: its pixels are {stream['columns']} x {stream['rows']}, its header says {columns} x {rows}; export it again")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,10 +1,11 @@
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, SecondaryCaptureImageStorage, generate_uid
 
 from koalib.data.images import ImageError, decode, read_knee, resize
 from tests.data.films import knees, save
@@ -154,6 +155,36 @@ def test_over_100_megapixels_is_refused_before_it_is_unpacked():
     header = written(dicom(np.zeros((40, 40), np.uint8) + np.arange(40, dtype=np.uint8), Rows=20_000, Columns=20_000))
     with pytest.raises(ImageError, match="100 megapixels"):
         read_knee(header, "film.dcm")
+
+
+def peak_mb(content, message):
+    """Memory in MB that the refusal of ``content`` takes, beyond the content itself."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=message) as caught:
+            read_knee(content, "film.dcm")
+        assert "\n" not in str(caught.value)
+        return tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_deflated_film_is_measured_before_it_is_unpacked(film):
+    small = dicom(film)
+    small.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    assert np.array_equal(np.round(read_knee(written(small), "film.dcm").pixels * 255), film)
+    small.PixelData = bytes(201 * 2**20)
+    bomb = written(small)
+    assert len(bomb) < 2**20
+    assert peak_mb(bomb, "unpacks to more than 200 MB") < 64
+
+
+def test_pixels_must_be_those_of_one_film_of_the_headers_size(film):
+    assert peak_mb(written(dicom(film, PixelData=film.tobytes() * 40)), "more than one film of 224 x 224") < 16
+    large = dicom(np.zeros((4096, 4096), np.uint8))
+    large.compress(JPEG2000Lossless)
+    large.Rows, large.Columns = film.shape
+    assert peak_mb(written(large), "pixels are 4096 x 4096, its header says 224 x 224") < 8
 
 
 def test_over_200_mb_is_refused(tmp_path):
