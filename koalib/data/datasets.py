@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -99,7 +98,7 @@ def assert_disjoint(table: pd.DataFrame) -> None:
     splits = table.groupby("group")["split"].nunique()
     shared = list(splits.index[splits > 1])
     if shared:
-        raise UserError(f"{len(shared)} groups lie in several splits (first: {', '.join(map(str, shared[:3]))}); put each patient's films into one split")
+        raise UserError(f"{len(shared)} groups lie in several splits (first: {', '.join(map(str, shared[:3]))}); put each patient's films, and all copies of a film, into one split")
 
 
 def grouped_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> np.ndarray:
@@ -121,10 +120,8 @@ def grouped_folds(table: pd.DataFrame, k: int = 5, seed: int = 0) -> np.ndarray:
 
 
 def _from_films(name: str, films: Films) -> KneeDataset:
-    key = hashlib.sha256(f"{films.fingerprint} {films.stamp}".encode()).hexdigest()[:16]
-
     def store(size: int) -> np.ndarray:
-        return cached_array(f"{Path(name).stem}-{key}-{size}", (len(films.table), size, size), films.fill)
+        return cached_array(f"{Path(name).stem}-{films.fingerprint}-{size}", (len(films.table), size, size), films.fill)
 
     return KneeDataset(name, films.table, films.fingerprint, store)
 

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from koalib.data.curate import read_all
-from koalib.data.images import resize, scaled
+from koalib.data.images import film_hash, resize, scaled
 from koalib.data.rasters import Raster
+from koalib.data.registry import DATASETS
 from koalib.data.sources import open_source
+from koalib.errors import UserError
 
 PREPARATION = 1
 """Part of every fingerprint: raise it when ``resize`` or the way films are turned or cut changes what comes out."""
@@ -21,15 +23,17 @@ PREPARATION = 1
 
 @dataclass(frozen=True)
 class Films:
-    """What ``datasets.load`` needs: a table of knees, what identifies it, and a function that fills an array with them."""
+    """What ``datasets.load`` needs: a table of knees, what identifies it, and a function that fills an array with them.
+
+    The pixels follow from the fingerprint alone: ``fill`` raises UserError at a film that is not the manifest's.
+    """
 
     table: pd.DataFrame
     fingerprint: str
-    stamp: str
     fill: Callable[[np.ndarray], None]
 
 
-def films_of(name: str, manifest: pd.DataFrame, where: dict[str, str], root: Path, stamp: str, two_knees: str) -> Films:
+def films_of(name: str, manifest: pd.DataFrame, where: dict[str, str], root: Path, two_knees: str) -> Films:
     """Knees of the films in ``manifest``; ``where`` maps its paths to those in the source at ``root``."""
     table = (cut_table if two_knees == "cut" else drop_table)(manifest)
     facts = table[["image_id", "split", "grade", "group", "sha256", "inverted"]].to_csv(index=False)
@@ -38,9 +42,12 @@ def films_of(name: str, manifest: pd.DataFrame, where: dict[str, str], root: Pat
     def fill(out: np.ndarray) -> None:
         knees = table.reset_index().groupby("path", sort=False)
         paths, rows = list(knees.groups), [list(zip(knee["index"], knee["half"])) for _, knee in knees]
-        inverted = dict(zip(table["path"], table["inverted"]))
+        inverted, published = (dict(zip(table["path"], table[column])) for column in ("inverted", "sha256"))
+        remedy = f"put the film back, koalib data verify {name} names every such film" if name in DATASETS else "save it anew and load the set again"
 
         def write(raster: Raster, index: int) -> None:
+            if film_hash(raster) != published[paths[index]]:
+                raise UserError(f"{root}: {where[paths[index]]} has other pixels than the manifest of {name} says; {remedy}")
             pixels = scaled(raster)
             pixels = 1 - pixels if inverted[paths[index]] else pixels
             for row, half in rows[index]:
@@ -49,7 +56,7 @@ def films_of(name: str, manifest: pd.DataFrame, where: dict[str, str], root: Pat
         with open_source(root) as source:
             read_all(source, [where[path] for path in paths], write, f"{name} {out.shape[1]} px")
 
-    return Films(table.drop(columns="half"), fingerprint, stamp, fill)
+    return Films(table.drop(columns="half"), fingerprint, fill)
 
 
 def drop_table(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -12,12 +12,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 from filelock import FileLock
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from koalib.data.curate import describe_films, twins_of, unique_ids
 from koalib.data.films import Films, films_of
 from koalib.data.images import side_from_name
 from koalib.data.registry import GRADES, TEXTS
-from koalib.data.sources import FolderSource, Source, open_source
+from koalib.data.sources import Source, open_source
 from koalib.errors import UserError
 from koalib.paths import atomic_write, cache_dir
 
@@ -33,8 +35,8 @@ def films(path: str, two_knees: str) -> Films:
     Raises:
         UserError: no such path, no films, a grade that is none of 0..4, a film that is missing or unreadable.
     """
-    manifest, root, stamp = manifest_of(path)
-    return films_of(path, manifest, dict(zip(manifest["path"], manifest["path"])), root, stamp, two_knees)
+    manifest, root = manifest_of(path)
+    return films_of(path, manifest, dict(zip(manifest["path"], manifest["path"])), root, two_knees)
 
 
 def listing(path: str) -> tuple[pd.DataFrame, list[str], Path]:
@@ -43,17 +45,29 @@ def listing(path: str) -> tuple[pd.DataFrame, list[str], Path]:
         return rows, list(rows["path"]), source.root
 
 
-def manifest_of(path: str) -> tuple[pd.DataFrame, Path, str]:
-    """Manifest in the form of ``data/manifests``, the root its paths are relative to, and the copy's stamp."""
+def manifest_of(path: str) -> tuple[pd.DataFrame, Path]:
+    """Manifest in the form of ``data/manifests``, and the root its paths are relative to."""
     with _opened(path) as (source, rows):
         root = source.root
-        stamp = f"{root.resolve()} {_stamp(source, rows)}"
-        facts = _facts(source, list(rows["path"]), stamp, str(path))
+        facts = _facts(source, rows, str(path))
     manifest = pd.concat([rows, facts], axis=1)
     manifest["exact_twin_of"] = twins_of(manifest["sha256"], manifest["image_id"])
-    patient = manifest["patient"].where(manifest["patient"] != "", manifest["exact_twin_of"])
-    manifest["group"] = patient.where(patient != "", manifest["image_id"])
-    return manifest, root, stamp
+    manifest["group"] = groups(manifest)
+    return manifest, root
+
+
+def groups(manifest: pd.DataFrame) -> pd.Series:
+    """What a split must not divide: films joined by a chain of common patients and equal pixels.
+
+    A group has the name of its first patient, or of its first film where no patient is known.
+    """
+    known = manifest["patient"].where(manifest["patient"] != "", "film " + manifest["image_id"])
+    patients, pixels = (pd.factorize(column)[0] for column in (known, manifest["sha256"]))
+    pixels += patients.max() + 1
+    links = coo_array((np.ones(len(manifest), bool), (patients, pixels)), shape=(pixels.max() + 1,) * 2)
+    number = connected_components(links, directed=False)[1][patients]
+    named = manifest["patient"].where(manifest["patient"] != "").groupby(number).transform("first")
+    return named.fillna(manifest["image_id"].groupby(number).transform("first"))
 
 
 @contextmanager
@@ -112,22 +126,10 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{column: value for column, value in defaults.items() if column not in rows.columns})
 
 
-def _stamp(source: Source, rows: pd.DataFrame) -> str:
-    if not isinstance(source, FolderSource):
-        return source.stamp()
-    digest = hashlib.sha256()
-    for path in rows["path"]:
-        try:
-            status = (source.root / path).stat()
-        except OSError as error:
-            raise UserError(f"{source.root / path}: no such film; paths are relative to the CSV's folder") from error
-        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def _facts(source: Source, paths: list[str], stamp: str, label: str) -> pd.DataFrame:
-    """``describe_films``, kept in the cache under the stamp of the copy."""
-    key = hashlib.sha256(f"{stamp} {paths}".encode()).hexdigest()[:16]
+def _facts(source: Source, rows: pd.DataFrame, label: str) -> pd.DataFrame:
+    """``describe_films``, kept in the cache as long as no file changes."""
+    paths = list(rows["path"])
+    key = hashlib.sha256(f"{source.stamp(paths)} {paths}".encode()).hexdigest()[:16]
     file = cache_dir() / "manifests" / f"{key}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):

@@ -18,20 +18,16 @@ def films(name: str, data: str | Path | None, two_knees: str) -> Films:
     Raises:
         UserError: the copy lacks films of the set.
     """
-    manifest, where, root, stamp = _joined(name, data)
-    return films_of(name, manifest, dict(zip(manifest["path"], where)), root, stamp, two_knees)
+    manifest, where, root = listing(name, data)
+    return films_of(name, manifest, dict(zip(manifest["path"], where)), root, two_knees)
 
 
 def listing(name: str, data: str | Path | None) -> tuple[pd.DataFrame, list[str], Path]:
     """Manifest, the path of each of its films in the copy, and the copy."""
-    return _joined(name, data)[:3]
-
-
-def _joined(name: str, data: str | Path | None) -> tuple[pd.DataFrame, list[str], Path, str]:
     manifest, root = read_manifest(name), locate(name, data)
     with open_source(root) as source:
-        stamp, where = source.stamp(), info(name).films(source)
+        where = info(name).films(source)
     missing = [path for path in manifest["path"] if path not in where]
     if missing:
         raise UserError(f"{root}: lacks {len(missing)} films of {name} (first: {missing[0]}); see koalib data verify {name}")
-    return manifest, [where[path] for path in manifest["path"]], root, stamp
+    return manifest, [where[path] for path in manifest["path"]], root

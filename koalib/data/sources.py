@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -23,8 +22,8 @@ class Source:
         """Content of one file."""
         raise NotImplementedError
 
-    def stamp(self) -> str:
-        """A text that changes when the files change, cheap to get: names, sizes and times."""
+    def stamp(self, paths: list[str]) -> str:
+        """A text that changes when one of these files changes, cheap to get: places, sizes and times."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -52,9 +51,12 @@ class FolderSource(Source):
         except OSError as error:
             raise UserError(f"{self.root / path}: cannot be read ({error.strerror})") from error
 
-    def stamp(self) -> str:
-        newest = max((entry.stat().st_mtime_ns for entry in os.scandir(self.root)), default=0)
-        return f"{self.root.resolve()} {newest}"
+    def stamp(self, paths: list[str]) -> str:
+        try:
+            found = [(self.root / path).stat() for path in paths]
+        except OSError as error:
+            raise UserError(f"{error.filename}: no such film; paths are relative to the CSV's folder") from error
+        return f"{self.root.resolve()} {[(status.st_size, status.st_mtime_ns) for status in found]}"
 
 
 class ZipSource(Source):
@@ -76,7 +78,7 @@ class ZipSource(Source):
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.root}: {path} inside it cannot be read ({error}); fetch or copy the zip again") from error
 
-    def stamp(self) -> str:
+    def stamp(self, paths: list[str]) -> str:
         status = self.root.stat()
         return f"{self.root.resolve()} {status.st_size} {status.st_mtime_ns}"
 

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koalib.data import registry
+from koalib.data import own, registry
 from koalib.data.cache import cached_array
 from koalib.data.datasets import assert_disjoint, grouped_folds, load
+from koalib.data.images import decode, film_hash
 from koalib.data.verify import verify
 from koalib.errors import UserError
 from tests.data.films import CHEN_PATHS as PATHS
@@ -50,11 +51,30 @@ def test_select_is_aligned_and_read_only(small_chen, films):
 
 
 def test_an_inverted_film_is_turned_by_the_manifest(small_chen, films, tmp_path):
-    save(255 - films[0], small_chen / "chen2018" / PATHS[0])
+    file = save(255 - films[0], small_chen / "chen2018" / PATHS[0])
     manifest = registry.read_manifest("chen2018")
-    manifest.loc[0, "inverted"] = True
+    manifest.loc[0, ["inverted", "sha256"]] = True, film_hash(decode(file.read_bytes(), PATHS[0]))
     manifest.to_csv(tmp_path / "manifests" / "chen2018.csv", index=False)
     assert np.abs(load("chen2018", data=small_chen).pixels(224)[0].astype(int) - films[0]).max() <= 1
+
+
+def test_a_changed_film_is_named_and_not_kept(small_chen, films):
+    film = small_chen / "chen2018" / PATHS[2]
+    save(films[2] // 2, film)
+    with pytest.raises(UserError, match=f"{PATHS[2]} has other pixels.*koalib data verify chen2018"):
+        load("chen2018", data=small_chen).pixels(64)
+    save(films[2], film)
+    assert np.array_equal(load("chen2018", data=small_chen).pixels(224), films)
+
+
+def test_a_film_of_ones_own_that_changes_after_it_was_measured_is_named(films, tmp_path):
+    for grade in (0, 1):
+        save(films[grade], tmp_path / f"own/{grade}/film{grade}.png")
+    measured = load(str(tmp_path / "own"))
+    save(films[2], tmp_path / "own/1/film1.png")
+    with pytest.raises(UserError, match="1/film1.png has other pixels.*load the set again"):
+        measured.pixels(224)
+    assert np.array_equal(load(str(tmp_path / "own")).pixels(224)[1], films[2])
 
 
 def test_verify_says_ok_and_passes_over_what_is_published_beside(small_chen, films):
@@ -164,6 +184,20 @@ def test_a_patient_in_two_splits_is_refused(films, tmp_path):
     save(films[1], tmp_path / "test/0/9000001R.png")
     with pytest.raises(UserError, match="9000001"):
         load(str(tmp_path))
+
+
+@pytest.mark.parametrize("patients", [("p1", "p2"), ("p1", ""), ("", "p1"), ("", "")])
+def test_copies_in_two_splits_are_refused_whatever_the_patients_are_called(films, tmp_path, patients):
+    for name in ("a", "b"):
+        save(films[0], tmp_path / f"{name}.png")
+    rows = pd.DataFrame({"path": ["a.png", "b.png"], "grade": 0, "patient": patients, "split": ["train", "test"]})
+    with pytest.raises(UserError, match="1 groups lie in several splits"):
+        load(str(_csv(rows, tmp_path)))
+
+
+def test_a_group_is_a_chain_of_patients_and_copies():
+    manifest = pd.DataFrame({"image_id": list("abcdef"), "patient": ["", "p1", "p1", "p2", "", ""], "sha256": ["1", "1", "2", "2", "3", "4"]})
+    assert list(own.groups(manifest)) == ["p1", "p1", "p1", "p1", "e", "f"]
 
 
 @pytest.mark.parametrize("what", ["empty", "nowhere", "text"])
