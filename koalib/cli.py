@@ -40,6 +40,8 @@ def fail(line: str) -> None:
 
 def interval(score: dict) -> str:
     """A score with its interval."""
+    if score["value"] is None:
+        return "undefined"
     return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
 
 

@@ -28,7 +28,8 @@ class TrainingBar:
     def step(self) -> None:
         """Show that one more step is done."""
         progress = self.progress
-        kappa = f", QWK={progress.curve[-1]['val_qwk']:.3f}" if progress.curve else ""
+        qwk = progress.curve[-1]["val_qwk"] if progress.curve else None
+        kappa = "" if qwk is None else f", QWK={qwk:.3f}"
         self.bar.set_description(f"epoch {progress.epoch + 1}/{self.epochs}", refresh=False)
         self.bar.set_postfix_str(f"loss={progress.loss_sum / progress.step:.3f}{kappa}", refresh=False)
         self.bar.update()

@@ -29,7 +29,7 @@ class Progress:
     loss_sum: float = 0.0  #: over the steps of this epoch
     seconds: float = 0.0
     curve: list[dict] = field(default_factory=list)
-    best_epoch: int = -1
+    best_epoch: int = -1  #: of the best validation QWK so far, whichever epoch's weights are kept
     best_qwk: float = -2.0
 
 

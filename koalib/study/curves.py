@@ -14,7 +14,7 @@ from scipy.stats import CensoredData, ecdf, logrank, ttest_1samp
 
 from koalib.errors import UserError
 
-Curve = Sequence[dict]  #: one row an epoch, as the ledger's ``curve``: epoch (1, 2, ...), seconds, val_qwk
+Curve = Sequence[dict]  #: one row an epoch, as the ledger's ``curve``: epoch (1, 2, ...), seconds, val_qwk (None: undefined)
 SHARE = 0.95
 
 
@@ -31,7 +31,8 @@ class Speedup:
     """How many times longer the slow arm needs: geometric mean over pairs of runs, with its 95 % interval.
 
     ``at_least`` is true when a slow run never arrived: then value is a lower bound, low is what it would be had those runs
-    arrived at the end of their watch, and high is infinite. All are NaN when a fast run never arrived.
+    arrived at the end of their watch, and high is infinite. All are NaN when a fast run never arrived, or when the target
+    is no kappa above 0, since the worse arm learned nothing; ``why`` then says which.
     """
 
     value: float
@@ -40,30 +41,36 @@ class Speedup:
     pairs: int
     at_least: bool
     p: float  #: two-sided, of a ratio of 1, from the same Student's t
+    why: str = ""  #: why there is no value
 
 
 def best(curve: Curve) -> float:
-    """The best validation QWK of a run."""
-    return max(row["val_qwk"] for row in curve)
+    """The best validation QWK of a run; NaN where it is defined in no epoch."""
+    return max((row["val_qwk"] for row in curve if row["val_qwk"] is not None), default=math.nan)
 
 
 def target(arm_a: Sequence[Curve], arm_b: Sequence[Curve], share: float = SHARE) -> float:
     """``share`` of the worse arm's best validation QWK; an arm's best is the mean of its runs' best."""
-    return share * min(float(np.mean([best(curve) for curve in arm])) for arm in (arm_a, arm_b))
+    return share * float(np.min([np.mean([best(curve) for curve in arm]) for arm in (arm_a, arm_b)]))
 
 
 def arrival(curve: Curve, goal: float, axis: str = "epoch") -> Arrival:
     """When the validation QWK first reaches the goal, on the axis ``epoch`` or ``seconds``.
 
     Between two epochs the curve is a straight line, and it starts at QWK 0 at time 0: whole epochs would round a
-    ratio of 2.4 epochs to 1.2 up to 3 to 2.
+    ratio of 2.4 epochs to 1.2 up to 3 to 2. A goal of 0 or less (an arm that learned nothing) is never reached:
+    every run stands there before its first step, and its time says nothing.
     """
     time, score = 0.0, 0.0
+    if not goal > 0:
+        return Arrival(float(curve[-1][axis]), False)
     for row in curve:
+        if row["val_qwk"] is None:
+            continue
         if row["val_qwk"] >= goal:
             return Arrival(time + (row[axis] - time) * (goal - score) / (row["val_qwk"] - score), True)
         time, score = row[axis], row["val_qwk"]
-    return Arrival(float(time), False)
+    return Arrival(float(curve[-1][axis]), False)
 
 
 def speedup(slow: Sequence[Curve], fast: Sequence[Curve], axis: str = "epoch", share: float = SHARE) -> Speedup:
@@ -80,7 +87,8 @@ def speedup(slow: Sequence[Curve], fast: Sequence[Curve], axis: str = "epoch", s
     goal = target(slow, fast, share)
     arrivals = [(arrival(s, goal, axis), arrival(f, goal, axis)) for s, f in zip(slow, fast, strict=True)]
     if not all(f.reached for _, f in arrivals):
-        return Speedup(math.nan, math.nan, math.nan, len(slow), False, math.nan)
+        why = "a run of the faster arm never reached the target" if goal > 0 else "the worse arm's best validation QWK is not above 0"
+        return Speedup(math.nan, math.nan, math.nan, len(slow), False, math.nan, why)
     ratios = np.log([s.time / f.time for s, f in arrivals])
     test = ttest_1samp(ratios, 0)
     low, high = np.exp(test.confidence_interval(0.95))

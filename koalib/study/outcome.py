@@ -15,7 +15,7 @@ from koalib.data.datasets import KneeDataset, load
 from koalib.machine import commit, describe, device, precision, versions
 from koalib.model.weights import create, save_checkpoint
 from koalib.study import calibration, conformal, ledger, losses, metrics
-from koalib.study.checkpoint import STATE_FILE
+from koalib.study.checkpoint import STATE_FILE, Progress
 from koalib.study.experiment import Experiment
 from koalib.study.movement import branch_movement, gate_movement
 from koalib.study.predict import model_input, predict
@@ -59,7 +59,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
         "experiment": experiment.as_dict(), "leaky": experiment.leaky, "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "films": {role: int(n) for role, n in roles.value_counts().items()}, "seed": experiment.seed, "fold": experiment.fold,
         "pretrained_source": source, "precision": mode, "commit": commit(), "versions": versions(), "machine": describe(),
-        "finished_at": ledger.now(), "seconds": progress.curve[-1]["seconds"], "best_epoch": progress.best_epoch, "curve": progress.curve,
+        "finished_at": ledger.now(), "seconds": progress.curve[-1]["seconds"], "best_epoch": _selected(experiment, progress), "curve": progress.curve,
         "decision": decision, "scores": score_splits(predictions),
         "modules": {"gate": gate_movement(model), "branch": branch_movement(model, model_input(pixels[films.val[:64]], device()))},
     }
@@ -71,6 +71,11 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     ledger.write_json(out / ledger.RUN_FILE, record)
     (out / STATE_FILE).unlink(missing_ok=True)
     return record
+
+
+def _selected(experiment: Experiment, progress: Progress) -> int:
+    """The epoch whose weights were kept for their validation QWK; -1 where the last epoch's were kept."""
+    return progress.best_epoch if experiment.select == "best" else -1
 
 
 def predictions_of(model: torch.nn.Module, dataset: KneeDataset, pixels: np.ndarray, roles: pd.Series, mode: str = "fp32") -> pd.DataFrame:
@@ -99,7 +104,8 @@ def score_splits(predictions: pd.DataFrame) -> dict:
 
 def epoch_line(row: dict) -> str:
     """One epoch of the curve as text."""
-    return f"epoch {row['epoch']}: loss {row['loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}, QWK {row['val_qwk']:.3f}, {row['seconds']:.0f} s"
+    qwk = "undefined" if row["val_qwk"] is None else f"{row['val_qwk']:.3f}"
+    return f"epoch {row['epoch']}: loss {row['loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}, QWK {qwk}, {row['seconds']:.0f} s"
 
 
 def print_epoch(row: dict) -> None:

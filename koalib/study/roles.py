@@ -17,12 +17,15 @@ def assign_roles(experiment: Experiment, table: pd.DataFrame) -> pd.Series:
     """Role of each row: train, val, oof (the fold that is tested), test (an official test split) or unused.
 
     Raises:
-        UserError: no validation films, a grade without training films, too few groups for the folds.
+        UserError: no validation films, or all of one grade; a grade without training films; too few groups for the folds.
     """
     roles = _official(experiment, table) if experiment.fold is None else _folds(experiment, table)
     grades = np.sort(table.grade[roles == "train"].unique())
     if not (roles == "val").any():
         raise UserError(f"{experiment.dataset}: no validation films; give it a val split, or choose a fold with --fold")
+    if (one := table.grade[roles == "val"].unique()).size == 1:
+        raise UserError(f"{experiment.dataset}: all validation films are of grade {one[0]}, which leaves the kappa that selects undefined; "
+                        "give its val split films of several grades")
     missing = sorted(set(range(5)) - set(grades.tolist()))
     if missing:
         raise UserError(f"{experiment.dataset}: no training film of grade {', '.join(map(str, missing))}; all five grades are needed")

@@ -150,11 +150,13 @@ def _close_epoch(experiment: Experiment, model: nn.Module, films: Films, progres
     if not np.isfinite(p).all():
         raise TrainingFailed(f"the network's answers are no numbers after epoch {progress.epoch + 1}; try a smaller --lr")
     val = scores(films.grade[films.val], p)
-    row = {"epoch": progress.epoch + 1, "loss": progress.loss_sum / steps, "val_accuracy": val["accuracy"], "val_qwk": val["qwk"], "val_rps": val["rps"]}
+    qwk = None if math.isnan(val["qwk"]) else val["qwk"]  # undefined on films of one grade; JSON knows no NaN
+    row = {"epoch": progress.epoch + 1, "loss": progress.loss_sum / steps, "val_accuracy": val["accuracy"], "val_qwk": qwk, "val_rps": val["rps"]}
     progress.curve.append(row)
-    if experiment.select == "best" and val["qwk"] > progress.best_qwk:
-        progress.best_qwk, progress.best_epoch = val["qwk"], progress.epoch + 1
-        best.update({key: value.detach().clone() for key, value in model.state_dict().items()})
+    if qwk is not None and qwk > progress.best_qwk:  # which patience counts from, whatever is selected
+        progress.best_qwk, progress.best_epoch = qwk, progress.epoch + 1
+        if experiment.select == "best":
+            best.update({key: value.detach().clone() for key, value in model.state_dict().items()})
     progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
     return row
 

@@ -22,6 +22,21 @@ def test_arrival_lies_between_epochs_and_starts_at_zero():
     assert curves.arrival(curve(0.4, 0.6), 0.7) == Arrival(2.0, False)
 
 
+def test_a_goal_of_nothing_is_never_reached():
+    useless = curve(0.0, -0.1, 0.3)
+    assert curves.arrival(useless, 0.0) == curves.arrival(useless, -0.1) == Arrival(3.0, False)
+    found = curves.speedup([useless] * 2, [curve(0.0, 0.0)] * 2)
+    assert math.isnan(found.value) and "not above 0" in found.why
+
+
+def test_epochs_without_a_kappa_are_passed_over():
+    gaps = curve(0.4, 0.5, 0.6)
+    gaps[1]["val_qwk"] = None
+    assert curves.best(gaps) == 0.6 and curves.arrival(gaps, 0.5) == Arrival(2.0, True)
+    assert curves.arrival(gaps, 0.7) == Arrival(3.0, False) and math.isnan(curves.best(gaps[1:2]))
+    assert math.isnan(curves.target([gaps], [gaps[1:2]])) and math.isnan(curves.target([gaps[1:2]], [gaps]))
+
+
 def test_target_is_a_share_of_the_worse_arm():
     strong, weak = [curve(0.5, 0.9), curve(0.8, 0.7)], [curve(0.2, 0.6), curve(0.3, 0.4)]
     assert curves.target(strong, weak) == pytest.approx(0.95 * 0.5) == curves.target(weak, strong)
@@ -42,7 +57,7 @@ def test_a_run_that_never_arrives_makes_the_speedup_a_lower_bound():
     fast, slow = [curve(0.8)] * 2, [curve(0.4, 0.9), curve(0.2, 0.3)]
     found = curves.speedup(slow, fast)
     assert found.at_least and found.high == math.inf and found.value > 1
-    assert math.isnan(curves.speedup(fast, slow).value)  # the fast arm is censored: nothing can be said
+    assert math.isnan(curves.speedup(fast, slow).value) and "never reached" in curves.speedup(fast, slow).why  # the fast arm is censored: nothing can be said
     with pytest.raises(UserError, match="pairs"):
         curves.speedup(slow, fast[:1])
 

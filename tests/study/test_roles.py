@@ -55,6 +55,7 @@ def test_random_folds_are_blind_to_groups() -> None:
     (films(split="train"), None, "no validation films"),
     (films(), None, "no split of its own"),
     (films(split="val"), None, "no film of its split is for training"),
+    (films(split="train").assign(split=lambda t: np.where(t.group == "g3", "val", t.split)), None, "all validation films are of grade 3"),
     (films(groups=3), 0, "too few for 5 folds"),
     (films(groups=1), 0, "1 patients or groups"),
     (films()[lambda t: t.grade != 3], 0, "no training film of grade 3"),

@@ -1,11 +1,13 @@
 """The loop: it learns, repeats itself, goes on after a kill, and stops with a line that helps."""
 
 import io
+import json
 import random
 import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from koalib.errors import UserError
 from koalib.model.weights import create
 from koalib.study import bar
 from koalib.study.checkpoint import STATE_FILE
+from koalib.study.outcome import _selected, epoch_line
 from koalib.study.training import OutOfTime, TrainingFailed, film_order, fit, lr_factor
 
 PROGRAM = Path(__file__).with_name("small_run.py")
@@ -147,9 +150,23 @@ def test_no_bar_in_a_log(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_patience_stops_early(tmp_path: Path) -> None:
-    _, progress = fit(EXPERIMENT.but(epochs=20, lr=1e-9, patience=2), network(), striped_films(64), tmp_path)
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_patience_counts_from_the_best_epoch_whatever_is_kept(tmp_path: Path, select: str) -> None:
+    experiment = EXPERIMENT.but(epochs=20, lr=1e-9, patience=2, select=select)
+    _, progress = fit(experiment, network(), striped_films(64), tmp_path)
     assert progress.epoch == progress.best_epoch + 2 < 20
+    assert _selected(experiment, progress) == (progress.best_epoch if select == "best" else -1)  # what the record says
+
+
+def test_a_kappa_that_is_undefined_is_none_in_the_curve(tmp_path: Path) -> None:
+    films, lines = striped_films(), []
+    alike = replace(films, val=films.val[films.grade[films.val] == 0])
+    model = network()
+    torch.nn.init.zeros_(model.get_classifier().weight)
+    torch.nn.init.constant_(model.get_classifier().bias[0], 50)
+    _, progress = fit(EXPERIMENT.but(epochs=2, lr=1e-9), model, alike, tmp_path, report=lambda row: lines.append(epoch_line(row)), bars=True)
+    assert [row["val_qwk"] for row in progress.curve] == [None, None] and "QWK undefined" in lines[1]
+    json.dumps(progress.curve, allow_nan=False)
 
 
 def test_balanced_sampler_evens_the_grades() -> None:
