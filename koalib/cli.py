@@ -63,11 +63,12 @@ def data_list(data: Data = "", as_json: Json = False) -> None:
 
 
 @data_app.command("fetch")
-def data_fetch(name: str, data: Data = "", mirror: Annotated[str, typer.Option(help="Another address of the zip, or of the folder it is in.")] = "", as_json: Json = False) -> None:
-    """Download a public data set and verify every film."""
+def data_fetch(name: str, data: Data = "", mirror: Annotated[str, typer.Option(help="Another address of the zip, or of the folder it is in.")] = "",
+               sha256: Annotated[str, typer.Option(help="Checksum of the zip, where its server publishes one.")] = "", as_json: Json = False) -> None:
+    """Download a public data set and verify every film; a whole copy is not fetched again."""
     from koalib.data.fetch import fetch
 
-    _tell_verification(fetch(name, data, mirror or None), as_json)
+    _tell_verification(fetch(name, data, mirror or None, sha256 or None), as_json)
 
 
 @data_app.command("verify")

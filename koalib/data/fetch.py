@@ -22,7 +22,7 @@ CHUNK = 2**18
 
 
 def fetch(name: str, data: str | Path | None = None, mirror: str | None = None, known_hash: str | None = None) -> dict:
-    """Download ``NAME.zip`` into the data folder and verify every film in it.
+    """Download ``NAME.zip`` into the data folder and verify every film in it; a copy that is whole already is kept.
 
     Args:
         name: a public set.
@@ -38,17 +38,33 @@ def fetch(name: str, data: str | Path | None = None, mirror: str | None = None, 
     """
     facts, folder = info(name), _folder(data)
     url = _address(mirror, name) if mirror else facts.url
+    archive, arriving = folder / f"{name}.zip", folder / f".{name}.zip.new"
     with FileLock(folder / f".{name}.lock"):
+        if (kept := _whole(name, archive)) is not None:
+            return kept
+        arriving.unlink(missing_ok=True)
         try:
-            pooch.retrieve(url, known_hash, fname=f"{name}.zip", path=folder, downloader=resuming_download)
+            pooch.get_logger().setLevel("WARNING")  # else it tells the reader how to call pooch
+            pooch.retrieve(url, known_hash, fname=arriving.name, path=folder, downloader=resuming_download)
         except (requests.RequestException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0][:200]
             raise DatasetMissing(steps(name, f"{url}: could not be downloaded ({reason})")) from error
         try:
-            return verify(name, folder / f"{name}.zip")
+            found = verify(name, arriving)
         except UserError as error:
-            (folder / f"{name}.zip").unlink()
+            arriving.unlink()
             raise DatasetMissing(steps(name, f"{url}: what came is not the data set")) from error
+        os.replace(arriving, archive)
+        return found
+
+
+def _whole(name: str, archive: Path) -> dict | None:
+    """What ``verify`` says of a copy with which nothing is wrong, None for any other and for none at all."""
+    try:
+        found = verify(name, archive) if archive.is_file() else None
+    except UserError:
+        return None
+    return found if found and found["ok"] else None
 
 
 def resuming_download(url: str, output_file: str, _: object) -> None:

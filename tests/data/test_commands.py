@@ -54,6 +54,12 @@ def test_fetch_downloads_and_verifies(small_chen, server, tmp_path):
     assert koalib_data("verify", "chen2018", "--data", tmp_path / "new").exit_code == 0
 
 
+def test_fetch_compares_the_checksum_that_is_given(server, tmp_path):
+    server.content = b"any"
+    said = koalib_data("fetch", "chen2018", "--data", tmp_path, "--mirror", server.address, "--sha256", "0" * 64)
+    assert isinstance(said.exception, DatasetMissing) and "hash" in str(said.exception).splitlines()[0]
+
+
 def test_fetch_of_something_else_gives_the_steps(small_chen, server, tmp_path):
     server.content = b"<html>sign in first</html>"
     said = koalib_data("fetch", "chen2018", "--data", tmp_path / "new", "--mirror", server.address)

@@ -8,6 +8,7 @@ from koalib.data import fetch as fetching
 from koalib.data.fetch import fetch
 from koalib.data.registry import DatasetMissing
 from koalib.errors import UserError
+from tests.data.films import CHEN_PATHS
 
 
 @pytest.fixture
@@ -26,6 +27,32 @@ def test_a_dropped_download_goes_on_where_it_broke_off(server, archive, tmp_path
     assert len(server.asked) == 3 and server.asked[0] == 0 and 0 < server.asked[1] < server.asked[2]
     assert not found["ok"] and found["changed"] == ["9001695L"]  # it came whole, but it is no film of the set
     assert not list((tmp_path / "data").glob(".*.part"))
+
+
+def test_an_incomplete_copy_is_replaced_and_a_whole_one_kept(server, small_chen, tmp_path, capfd):
+    contents = []
+    for paths in (CHEN_PATHS[:3], CHEN_PATHS):
+        with zipfile.ZipFile(tmp_path / "copy.zip", "w") as copy:
+            for path in paths:
+                copy.write(small_chen / "chen2018" / path, path)
+        contents.append((tmp_path / "copy.zip").read_bytes())
+    server.content = contents[0]
+    assert len(fetch("chen2018", tmp_path / "new", mirror=server.address)["missing"]) == 3
+    server.content = contents[1]
+    assert fetch("chen2018", tmp_path / "new", mirror=server.address)["ok"] and len(server.asked) == 2
+    assert fetch("chen2018", tmp_path / "new", mirror=server.address)["ok"] and len(server.asked) == 2
+    assert [file.name for file in (tmp_path / "new").glob("*.zip*")] == ["chen2018.zip"]
+    assert "known_hash" not in capfd.readouterr().err
+
+
+def test_a_copy_that_is_not_whole_outlives_a_dead_address(server, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "ATTEMPTS", 1)
+    (tmp_path / "chen2018.zip").write_bytes(archive)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DatasetMissing, match="could not be downloaded"):
+        fetch("chen2018", tmp_path, mirror=server.address)
+    assert (tmp_path / "chen2018.zip").read_bytes() == archive
 
 
 def test_a_wrong_checksum_is_refused(server, archive, tmp_path):
