@@ -95,17 +95,20 @@ def _tell_verification(found: dict, as_json: bool) -> None:
 
 @data_app.command("audit")
 def data_audit(name: str, data: Data = "", as_json: Json = False, out: Annotated[str, typer.Option(help="Folder of the page, the table and the JSON (default: build/audit/NAME).")] = "") -> None:
-    """Look for copies, mirror images, inverted films, mixed patients and shortcuts in a set or in one's own films."""
+    """Look for copies, mirror images, inverted films, mixed patients and shortcuts in a set or in one's own films; exit 1 when films cannot be read."""
     from koalib.data.audit import audit
     from koalib.data.audit_page import write_audit
 
     found = audit(name, data)
-    page = write_audit(found, Path(out or Path("build", "audit", Path(name).stem)))
+    page = write_audit(found, Path(out or Path("build", "audit", Path(name).resolve().stem)))
     if as_json:
-        return print_json(found.report)
-    for kind, value in found.report.items():
-        typer.echo(f"{kind.replace('_', ' ')}: {len(value) if isinstance(value, list) else value}")
-    typer.echo(f"page with pictures: {page}")
+        print_json(found.report)
+    else:
+        for kind, value in found.report.items():
+            typer.echo(f"{kind.replace('_', ' ')}: {len(value) if isinstance(value, list) else value}")
+        typer.echo("".join(f"  {line}\n" for line in found.report["unreadable"]) + f"page with pictures: {page}")
+    if found.report["unreadable"]:
+        raise typer.Exit(1)
 
 
 # ---------------------------------------------------------------- training and evaluation

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 
 from koalib.data import own, public
-from koalib.data.curate import describe_film, read_all
+from koalib.data.curate import describe_film, read_all, read_each
 from koalib.data.duplicates import COARSE_ALIKE, FINE_CONFIRMS, Pairs, alike, coarse, correlated, fine, groups_of, joined, unit
 from koalib.data.images import scaled
 from koalib.data.rasters import Raster
@@ -27,11 +27,13 @@ PROPERTIES = ("size", "mode", "bit16", "two_knees", "inverted", "low_contrast")
 
 @dataclass(frozen=True)
 class Audit:
-    """``report`` is the JSON document of ``koalib data audit``; ``films`` one row a film, ``thumbnails`` their coarse
-    pictures (N, 24, 24); ``root`` and ``where`` find the file of each."""
+    """``report`` is the JSON document of ``koalib data audit``; ``films`` one row a film that can be read, ``thumbnails``
+    their coarse pictures (N, 24, 24), ``root`` and ``where`` find the file of each; ``unreadable`` one row a film that
+    cannot be read, with the reason."""
 
     report: dict
     films: pd.DataFrame
+    unreadable: pd.DataFrame
     thumbnails: np.ndarray
     root: Path
     where: list[str]
@@ -55,22 +57,35 @@ def audit(name: str, data: str | Path | None = None) -> Audit:
     """Audit a public set or the reader's own films (folder, zip or CSV).
 
     Raises:
-        UserError: no such set, or a film that cannot be read.
+        UserError: no such set, or none of its films can be read. Those that cannot are named in the report.
     """
     if name == "phantom":
         raise UserError("phantom: made here without twins or shared patients; audit a public set or a path of your own")
     table, where, root = public.listing(name, data) if name in DATASETS else own.listing(name)
     with open_source(root) as source:
-        measured = read_all(source, where, _measure, f"audit {name}")
-        films = pd.concat([table[["image_id", "path", "split", "grade", "patient", "side"]], pd.DataFrame([facts for facts, _ in measured])], axis=1)
-        films["size"] = films["width"].astype(str) + "x" + films["height"].astype(str)
-        thumbnails = np.stack([thumbnail for _, thumbnail in measured])
+        measured = read_each(source, where, _measure, f"audit {name}")
+        films, unreadable, thumbnails = _sorted(table, measured, root)
+        where = [path for path, found in zip(where, measured) if not isinstance(found, UserError)]
 
         def details(rows: np.ndarray) -> np.ndarray:
             return np.stack(read_all(source, [where[row] for row in rows], lambda raster, i: fine(_upright(raster, films["inverted"][rows[i]])), f"compare {name}"))
 
         twins = find_twins(films, thumbnails, details)
-    return Audit(report(films, twins), films.assign(twin_group=groups_of(twins.all, len(films))), thumbnails, root, where)
+    found = report(films, twins) | {"unreadable": list(unreadable["unreadable"])}
+    return Audit(found, films.assign(twin_group=groups_of(twins.all, len(films))), unreadable, thumbnails, root, where)
+
+
+def _sorted(table: pd.DataFrame, measured: list, root: Path) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """The films that could be measured, those that could not, with the reason as ``unreadable``, and the thumbnails."""
+    table = table[["image_id", "path", "split", "grade", "patient", "side"]]
+    broken = np.array([isinstance(found, UserError) for found in measured])
+    if broken.all():
+        raise UserError(f"{root}: none of its {len(measured)} films can be read (first: {measured[0]})")
+    read = [found for found in measured if not isinstance(found, UserError)]
+    films = pd.concat([table[~broken].reset_index(drop=True), pd.DataFrame([facts for facts, _ in read])], axis=1)
+    films["size"] = films["width"].astype(str) + "x" + films["height"].astype(str)
+    unreadable = table[broken].assign(unreadable=[str(found) for found in measured if isinstance(found, UserError)])
+    return films, unreadable, np.stack([thumbnail for _, thumbnail in read])
 
 
 def find_twins(films: pd.DataFrame, thumbnails: np.ndarray, details: Callable[[np.ndarray], np.ndarray]) -> Twins:
@@ -172,7 +187,7 @@ def alike_matrix(thumbnails: np.ndarray) -> np.ndarray:
     return np.maximum(straight @ straight.T, straight @ unit(thumbnails[:, :, ::-1]).T)
 
 
-def _measure(raster: Raster, _: int) -> tuple[dict, np.ndarray]:
+def _measure(raster: Raster) -> tuple[dict, np.ndarray]:
     facts = describe_film(raster)
     return facts, coarse(_upright(raster, facts["inverted"]))
 

@@ -33,7 +33,7 @@ KINDS = {
 def write_audit(audit: Audit, out: Path) -> Path:
     """Write ``audit.json``, ``films.csv`` (a row a film) and ``index.html``; returns the page."""
     atomic_write(out / "audit.json", json.dumps(audit.report, indent=1, ensure_ascii=False))
-    atomic_write(out / "films.csv", audit.films.to_csv(index=False))
+    atomic_write(out / "films.csv", pd.concat([audit.films, audit.unreadable]).convert_dtypes().to_csv(index=False))
     shown = {kind: audit.report[kind][:GROUPS_SHOWN] for kind in KINDS}
     wanted = {name for groups in shown.values() for group in groups for name in group} | set(audit.report["inverted"][:GROUPS_SHOWN])
     page = jinja2.Environment(autoescape=True, loader=jinja2.PackageLoader("koalib.data", ".")).get_template("audit_page.html.j2")

@@ -53,13 +53,13 @@ def read_all(source: Source, paths: list[str], use: Callable[[Raster, int], T], 
     return _in_threads(one, range(len(paths)), label)
 
 
-def read_each(source: Source, paths: list[str], use: Callable[[Raster], T], label: str) -> list[T | None]:
-    """``use(raster)`` of every film, in order, None for one that cannot be read."""
-    def one(path: str) -> T | None:
+def read_each(source: Source, paths: list[str], use: Callable[[Raster], T], label: str) -> list[T | UserError]:
+    """``use(raster)`` of every film, in order; the error, which names path and reason, for one that cannot be read."""
+    def one(path: str) -> T | UserError:
         try:
             return use(decode(source.read(path), path))
-        except UserError:
-            return None
+        except UserError as error:
+            return error
 
     return _in_threads(one, paths, label)
 

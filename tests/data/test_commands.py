@@ -79,6 +79,25 @@ def test_audit_of_ones_own_films(films, tmp_path):
     assert json.loads(as_json.stdout)["exact_duplicates"] == [["film0", "copy0"]]
 
 
+def test_audit_goes_on_past_films_that_cannot_be_read(films, tmp_path, monkeypatch):
+    for number, film in enumerate(films):
+        save(film, tmp_path / f"my films/{number % 5}/film{number}.png")
+    save(films[0], tmp_path / "my films/1/copy0.png")
+    (tmp_path / "my films/1/cut_off.png").write_bytes((tmp_path / "my films/0/film0.png").read_bytes()[:3000])
+    monkeypatch.chdir(tmp_path / "my films")
+    said = koalib_data("audit", ".")
+    assert said.exit_code == 1
+    assert {"images: 7", "exact duplicates: 1", "unreadable: 1"} <= set(said.stdout.splitlines()) and "  1/cut_off.png: damaged" in said.stdout
+    out = tmp_path / "my films/build/audit/my films"
+    assert "1/cut_off.png: damaged" in (out / "index.html").read_text()
+    assert [line.split(",")[:2] for line in (out / "films.csv").read_text().splitlines()][-1] == ["cut_off", "1/cut_off.png"]
+    as_json = koalib_data("audit", ".", "--json")
+    assert as_json.exit_code == 1 and len(json.loads(as_json.stdout)["unreadable"]) == 1
+    (tmp_path / "none/1").mkdir(parents=True)
+    (tmp_path / "none/1/a.png").write_text("no film")
+    assert "none of its 1 films can be read" in str(koalib_data("audit", tmp_path / "none").exception)
+
+
 @pytest.mark.parametrize("name", ["phantom", "no/such/folder"])
 def test_audit_names_the_users_mistake(name):
     said = koalib_data("audit", name)
