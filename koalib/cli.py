@@ -190,12 +190,14 @@ def study_list() -> None:
     """The studies, and how many of their runs the ledger holds."""
     from koalib.study import external
     from koalib.study.experiments import STUDIES
+    from koalib.study.ledger import read_failures
     from koalib.study.runner import progress
 
     for name, study in STUDIES.items():
         done, planned, blocked = progress(study)
         waiting = f", {blocked} need weights that are not on this machine" if blocked else ""
-        print(f"{name:14s} {done:3d} of {planned:3d} runs{waiting}  {study.title}")
+        failed = f", {len(failures)} failed" if (failures := read_failures(name)) else ""
+        print(f"{name:14s} {done:3d} of {planned:3d} runs{waiting}{failed}  {study.title}")
     done, planned = external.progress()
     print(f"{external.NAME:14s} {done:3d} of {planned:3d} runs  {external.TITLE}")
 

@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 
 from koalib.errors import UserError
-from koalib.study.experiment import Experiment
 from koalib.study.experiments import Study
-from koalib.study.runner import pending, progress, run_one
+from koalib.study.runner import Task, pending, run_one, summary
 
 LIVES = 4  #: workers that a run may lose before it counts as failed: one that kills its workers must not do so for ever
 TAKEN_SECONDS = 2.0  #: before a run that another process holds is tried again
@@ -42,9 +41,9 @@ def run_on_ray(study: Study, deadline: float | None, data: str | Path | None = N
     failed, waiting, stopping = [], {}, False
     try:
         while True:
-            for _, experiment in () if stopping else pending(study):
-                if experiment.run_name not in {*failed, *waiting.values()}:
-                    waiting[task.remote(study.name, experiment, data, until)] = experiment.run_name
+            for todo in () if stopping else pending(study):
+                if (name := todo.experiment.run_name) not in {*failed, *waiting.values()}:
+                    waiting[task.remote(study.name, todo, data, until)] = name
             if not waiting:
                 break
             ready, _ = ray.wait(list(waiting), num_returns=1)
@@ -58,14 +57,13 @@ def run_on_ray(study: Study, deadline: float | None, data: str | Path | None = N
     finally:
         if started_here:
             ray.shutdown()
-    done, planned, _ = progress(study)
-    print(f"{study.name}: {done} of {planned} runs recorded")
+    print(summary(study))
     return failed
 
 
-def _run(study: str, experiment: Experiment, data: str | Path | None, until: float | None) -> str:
+def _run(study: str, todo: Task, data: str | Path | None, until: float | None) -> str:
     """The task: one run, which has what is left of the time when it starts, not when it was put in line."""
-    return run_one(study, experiment, data, None if until is None else until - time.time())
+    return run_one(study, todo, data, None if until is None else until - time.time())
 
 
 def _outcome(task: "ray.ObjectRef") -> str:

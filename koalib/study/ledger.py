@@ -1,7 +1,7 @@
 """The ledger: every run and every measurement, and the seal on the test films.
 
     data/results/STUDY/RUN/run.json            what was run, on what, with which result
-    data/results/STUDY/RUN/predictions.csv.gz  one row a film
+    data/results/STUDY/RUN/predictions.csv.gz  one row a film; none of a run that failed, whose run.json says why
     data/results/NAME.json                     other measurements
 
 Every table and figure is computed from these files. Predictions on a sealed test split are recorded when a run ends,
@@ -76,13 +76,35 @@ def publish_run(study: str, name: str, source: Path) -> Path:
     return target
 
 
+def publish_failure(study: str, name: str, failure: dict) -> Path:
+    """Record that a run could not be finished: ``failure`` holds the reason under ``failed``, and there are no predictions."""
+    stamp = {"commit": commit(), "versions": versions(), "machine": describe(), "finished_at": now()}
+    return write_json(results_dir() / study / name / RUN_FILE, failure | stamp)
+
+
 def has_run(study: str, name: str) -> bool:
-    """Whether the ledger holds this run."""
-    return (results_dir() / study / name / RUN_FILE).is_file()
+    """Whether the ledger holds this run, finished."""
+    folder = results_dir() / study / name
+    return (folder / RUN_FILE).is_file() and (folder / PREDICTIONS_FILE).is_file()
+
+
+def failure(study: str, name: str) -> dict | None:
+    """The record of a run that failed; None of one that did not, or was not made."""
+    file = results_dir() / study / name / RUN_FILE
+    return json.loads(file.read_text()) if file.is_file() and not has_run(study, name) else None
 
 
 def read_runs(study: str) -> list[dict]:
-    """Records of all runs of a study, in the order of their names; each also holds its ``name``."""
+    """Records of all finished runs of a study, in the order of their names; each also holds its ``name``."""
+    return [record for record in _records(study) if "failed" not in record]
+
+
+def read_failures(study: str) -> list[dict]:
+    """Records of the runs that failed: the reason under ``failed``, and the seed that they are repeated with."""
+    return [record for record in _records(study) if "failed" in record]
+
+
+def _records(study: str) -> list[dict]:
     files = sorted((results_dir() / study).glob(f"*/{RUN_FILE}"))
     return [json.loads(file.read_text()) | {"name": file.parent.name} for file in files if not file.parent.name.startswith(".")]
 

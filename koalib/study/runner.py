@@ -1,12 +1,17 @@
-"""Run a study: skip what the ledger holds, go on with what was interrupted, never do a run twice."""
+"""Run a study: skip what the ledger holds, go on with what was interrupted, never do a run twice.
+
+A run whose numbers stop being numbers is recorded as failed and repeated once, with the next free seed (docs/protocol.md).
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,11 +22,23 @@ from koalib.model.weights import resolve
 from koalib.paths import cache_dir, results_dir
 from koalib.study import ledger
 from koalib.study.experiment import Experiment
-from koalib.study.experiments import Arm, Study, find_study
+from koalib.study.experiments import Study, find_study
 from koalib.study.outcome import WEIGHTS_FILE, print_epoch, train
 from koalib.study.training import OutOfTime, TrainingFailed
 
 FROM_RUN = "run:"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to do: a run, or only the weights of one that was recorded on another machine.
+
+    ``seeds`` are those of the run's arm: should it fail, it is repeated with the next one that is free. None for a repetition.
+    """
+
+    experiment: Experiment
+    seeds: tuple[int, ...] = ()
+    weights_only: bool = False
 
 
 def work_folder(study: str, name: str) -> Path:
@@ -30,30 +47,75 @@ def work_folder(study: str, name: str) -> Path:
 
 
 def recorded(study: str) -> Callable[[str], dict | None]:
-    """Look up a run's record by name."""
+    """Look up a run's record by name; of a run that failed, its repetition's.
+
+    Of one that failed twice, what a search for a learning rate has to know: that its kappa is the worst there is.
+    """
     def look(name: str) -> dict | None:
-        file = results_dir() / study / name / ledger.RUN_FILE
-        return json.loads(file.read_text()) if file.is_file() else None
+        if failed := ledger.failure(study, name):
+            repetition = _repetition(failed)
+            return look(repetition.run_name) if repetition else {"scores": {"val": {"qwk": {"value": -1.0}}}}
+        return json.loads((results_dir() / study / name / ledger.RUN_FILE).read_text()) if ledger.has_run(study, name) else None
     return look
+
+
+def standing(study: str, experiment: Experiment) -> Experiment:
+    """The run that stands for an experiment: itself, or its repetition where it failed."""
+    failed = ledger.failure(study, experiment.run_name)
+    return (failed and _repetition(failed)) or experiment
+
+
+def _repetition(failed: dict) -> Experiment | None:
+    """The run that repeats a failed one; None where that was the repetition already."""
+    seed = failed["repeated_with_seed"]
+    return None if seed is None else Experiment.from_dict(failed["experiment"]).but(seed=seed)
 
 
 def progress(study: Study) -> tuple[int, int, int]:
     """Runs in the ledger, runs planned, runs that need weights which are not on this machine."""
-    done = sum(ledger.has_run(study.name, e.run_name) for _, e in study.runs(recorded(study.name)))
+    done = sum(ledger.has_run(study.name, standing(study.name, e).run_name) for _, e in study.runs(recorded(study.name)))
     blocked = sum(arm.planned for arm in study.arms if arm.needs and not _weights_here(arm.experiment))
     return done, study.planned, blocked
 
 
-def pending(study: Study) -> Iterator[tuple[Arm | None, Experiment]]:
-    """Runs that are not in the ledger and can be done here; re-reads the ledger at each step."""
+def summary(study: Study) -> str:
+    """What is done and what is not, why, and what to do about it, in lines."""
+    done, planned, blocked = progress(study)
+    lines = [f"{study.name}: {done} of {planned} runs recorded" + (f", {blocked} need weights that are not on this machine" if blocked else "")]
+    lines += [f"{f['name']}: failed, {f['failed']}" for f in ledger.read_failures(study.name)]
+    runs = [standing(study.name, e) for _, e in study.runs(recorded(study.name))]
+    waiting = [e.pretrained for e in runs if _is_open(study.name, e) and not _start_is_ready(study.name, e)]
+    lines += [f"start weights missing: {waiting.count(start)} runs wait for {start.removeprefix(FROM_RUN)}; koalib study run {study.name} makes them"
+              for start in sorted(set(waiting))]
+    return "\n".join(lines)
+
+
+def pending(study: Study) -> Iterator[Task]:
+    """What is to do and can be done here; re-reads the ledger at each step."""
     offered: set[str] = set()
-    while True:
-        open_runs = [(arm, e) for arm, e in study.runs(recorded(study.name)) if not ledger.has_run(study.name, e.run_name) and e.run_name not in offered]
-        open_runs = [(arm, e) for arm, e in open_runs if not (arm and arm.needs and not _weights_here(e)) and _start_is_ready(study.name, e)]
-        if not open_runs:
-            return
-        offered.add(open_runs[0][1].run_name)
-        yield open_runs[0]
+    while task := next((task for task in _tasks(study) if task.experiment.run_name not in offered), None):
+        offered.add(task.experiment.run_name)
+        yield task
+
+
+def _tasks(study: Study) -> Iterator[Task]:
+    """In the study's order; the start of a run comes before it where its weights are not on this machine."""
+    starts = {e.run_name: e for e in study.first}
+    for arm, planned in study.runs(recorded(study.name)):
+        experiment = standing(study.name, planned)
+        if not _is_open(study.name, experiment) or (arm and arm.needs and not _weights_here(experiment)):
+            continue
+        if _start_is_ready(study.name, experiment):
+            seeds = (arm.seeds if arm else (planned.seed,)) if experiment == planned else ()
+            yield Task(experiment, seeds)
+        elif start := starts.get(_start(experiment)):
+            start = standing(study.name, start)
+            if ledger.has_run(study.name, start.run_name):
+                yield Task(start, weights_only=True)
+
+
+def _is_open(study: str, experiment: Experiment) -> bool:
+    return not ledger.has_run(study, experiment.run_name) and not ledger.failure(study, experiment.run_name)
 
 
 def run_study(name: str, engine: str = "local", minutes: float | None = None, data: str | Path | None = None, address: str | None = None) -> list[str]:
@@ -71,34 +133,34 @@ def run_study(name: str, engine: str = "local", minutes: float | None = None, da
         raise UserError(f"engine {engine!r}: choose local or ray")
     os.nice(10)
     failed = []
-    for _, experiment in pending(study):
-        outcome = run_one(study.name, experiment, data, None if deadline is None else deadline - time.monotonic())
+    for task in pending(study):
+        outcome = run_one(study.name, task, data, None if deadline is None else deadline - time.monotonic())
         if outcome == "out of time":
             break
         if outcome == "failed":
-            failed.append(experiment.run_name)
-    done, planned, blocked = progress(study)
-    print(f"{name}: {done} of {planned} runs recorded" + (f", {blocked} need weights that are not on this machine" if blocked else ""))
+            failed.append(task.experiment.run_name)
+    print(summary(study))
     return failed
 
 
-def run_one(study: str, experiment: Experiment, data: str | Path | None = None, seconds: float | None = None) -> str:
+def run_one(study: str, task: Task, data: str | Path | None = None, seconds: float | None = None) -> str:
     """Do one run under its lock and put it into the ledger: done, taken (by another process), failed or out of time.
 
     The lock is the operating system's: a process that dies gives it back.
     """
-    name = experiment.run_name
+    experiment, name = task.experiment, task.experiment.run_name
     deadline = None if seconds is None else time.monotonic() + seconds
     folder = work_folder(study, name)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
-            if ledger.has_run(study, name):
+            if (folder / WEIGHTS_FILE).is_file() if task.weights_only else ledger.has_run(study, name):
                 return "done"
-            if not (folder / ledger.RUN_FILE).is_file():
-                print(f"{study}/{name}", file=sys.stderr, flush=True)
-                train(experiment, folder, start=_start_file(study, experiment), data=data, resume=True, deadline=deadline, report=print_epoch)
-            ledger.publish_run(study, name, folder)
+            if task.weights_only or not (folder / ledger.RUN_FILE).is_file():
+                print(f"{study}/{name}" + (", again: its weights, which others start from, are not here" if task.weights_only else ""), file=sys.stderr, flush=True)
+                _train(study, task, folder, data, deadline)
+            if not task.weights_only:
+                ledger.publish_run(study, name, folder)
             return "done"
     except Timeout:
         return "taken"
@@ -108,6 +170,25 @@ def run_one(study: str, experiment: Experiment, data: str | Path | None = None, 
     except TrainingFailed as failure:
         print(f"{study}/{name}: {failure}", file=sys.stderr)
         return "failed"
+
+
+def _train(study: str, task: Task, folder: Path, data: str | Path | None, deadline: float | None) -> None:
+    """Train; a failure is recorded with the seed that the run is repeated with, unless the ledger holds the run."""
+    try:
+        train(task.experiment, folder, start=_start_file(study, task.experiment), data=data, resume=True, deadline=deadline, report=print_epoch)
+    except TrainingFailed as error:
+        if not task.weights_only:
+            record = {"experiment": task.experiment.as_dict(), "seed": task.experiment.seed, "fold": task.experiment.fold, "failed": str(error)}
+            ledger.publish_failure(study, task.experiment.run_name, record | {"repeated_with_seed": _next_free_seed(study, task)})
+        raise
+
+
+def _next_free_seed(study: str, task: Task) -> int | None:
+    """The first seed after those of the arm that no other failed run is repeated with; None for what is a repetition."""
+    if not task.seeds:
+        return None
+    taken = {repetition for failed in ledger.read_failures(study) if (repetition := _repetition(failed))}
+    return next(seed for seed in itertools.count(max(task.seeds) + 1) if task.experiment.but(seed=seed) not in taken)
 
 
 def _start(experiment: Experiment) -> str | None:
@@ -120,8 +201,10 @@ def _start_is_ready(study: str, experiment: Experiment) -> bool:
 
 
 def _start_file(study: str, experiment: Experiment) -> Path | None:
-    """Weights of the run that the experiment starts from."""
+    """Weights of the run that the experiment starts from, or of that run's repetition."""
     start = _start(experiment)
+    if start and (failed := ledger.failure(study, start)) and (repetition := _repetition(failed)):
+        start = repetition.run_name
     return work_folder(study, start) / WEIGHTS_FILE if start else None
 
 

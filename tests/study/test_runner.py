@@ -67,10 +67,10 @@ def test_a_run_is_done_once_by_two_processes(study: Study) -> None:
     other = context.Process(target=hold)
     other.start()
     ready.wait(10)
-    assert runner.run_one("small", START) == "taken"
+    assert runner.run_one("small", runner.Task(START)) == "taken"
     other.kill()  # a dead process keeps no lock
     other.join()
-    assert runner.run_one("small", START) == "done"
+    assert runner.run_one("small", runner.Task(START)) == "done"
 
 
 def test_unknown_study_and_engine(study: Study) -> None:
