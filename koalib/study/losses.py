@@ -8,6 +8,8 @@ weights are the head `koalib.model.heads.CoralHead`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from coral_pytorch.dataset import levels_from_labelbatch
@@ -51,6 +53,20 @@ def make_loss(experiment: Experiment, train_grades: Tensor):
     if name == "coral":
         return _coral
     return lambda z, g: corn_loss(z, g, GRADES)
+
+
+def batch_mass(experiment: Experiment, train_grades: Tensor) -> Callable[[Tensor], Tensor]:
+    """What the loss of a batch is divided by, as a function of its grades (B,) to a scalar.
+
+    Films for most losses, their class weights' sum for ``weighted``, the number of questions asked for CORN. By it the losses
+    of the processes' parts make up the loss of the whole batch: sum(mass * loss) / sum(mass).
+    """
+    if experiment.loss == "weighted":
+        weights = class_weights(train_grades)
+        return lambda g: weights.to(g.device)[g].sum()
+    if experiment.loss == "corn":  # a film of grade g is asked "worse than k?" for k = 0 ... min(g, 3)
+        return lambda g: (g + 1).clamp(max=GRADES - 1).sum().float()
+    return lambda g: torch.tensor(float(len(g)), device=g.device)
 
 
 def _focal(logits: Tensor, grade: Tensor, gamma: float = 2.0) -> Tensor:

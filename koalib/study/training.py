@@ -27,7 +27,7 @@ from koalib.model.groups import parameter_groups
 from koalib.study.bar import TrainingBar
 from koalib.study.checkpoint import Progress, check_writable, load_state, save_state
 from koalib.study.experiment import Experiment
-from koalib.study.losses import make_loss
+from koalib.study.losses import batch_mass, make_loss
 from koalib.study.metrics import scores
 from koalib.study.predict import autocast, model_input, predict
 
@@ -79,7 +79,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
     check_writable(out)
     steps = len(films.train) // batch
     grades = torch.as_tensor(films.grade.astype(np.int64))
-    loss_of = make_loss(experiment, grades[films.train])
+    loss_of, mass_of = make_loss(experiment, grades[films.train]), batch_mass(experiment, grades[films.train])
     augment = Augment.named(experiment.augment)
 
     model = model.to(accelerator.device, memory_format=torch.channels_last)
@@ -112,7 +112,10 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
                 group["lr"] = lr * lr_factor(experiment, progress.epoch * steps + progress.step, steps)
             with autocast(mode, accelerator.device):
                 logits = parallel(x)
-            loss = loss_of(logits.float(), grades[rows].to(accelerator.device))
+            grade = grades[rows].to(accelerator.device)
+            loss = loss_of(logits.float(), grade)
+            if world > 1:  # the mean over all processes' films, which the mean of their means is not
+                loss = loss * mass_of(grade) / accelerator.reduce(mass_of(grade), "mean")
             if not math.isfinite(value := accelerator.reduce(loss.detach(), "mean").item()):
                 raise TrainingFailed(f"loss is {value} in epoch {progress.epoch + 1} at films {', '.join(films.image_id[rows])}; try a smaller --lr")
             optimizer.zero_grad(set_to_none=True)

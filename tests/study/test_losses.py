@@ -11,7 +11,7 @@ from coral_pytorch.losses import coral_loss
 from koalib.model.heads import CoralHead
 from koalib.model.weights import create, load_checkpoint, save_checkpoint
 from koalib.study.experiment import LOSSES, Experiment
-from koalib.study.losses import class_weights, log_probabilities, make_loss, outputs, soft_labels
+from koalib.study.losses import batch_mass, class_weights, log_probabilities, make_loss, outputs, soft_labels
 
 GRADE = torch.tensor([0, 1, 2, 3, 4, 2])
 
@@ -26,6 +26,16 @@ def test_class_weights_even_out_the_grades() -> None:
     grades = torch.tensor([0] * 8 + [1] * 2)
     weights = class_weights(grades)
     assert torch.isclose(weights[0] * 8, weights[1] * 2)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_parts_of_a_batch_make_up_its_loss(name: str) -> None:
+    """As several processes each hold a part, of unequal size and grades."""
+    torch.manual_seed(0)
+    experiment, grade = Experiment("phantom", "m", loss=name), torch.tensor([0, 0, 0, 0, 1, 2, 4])
+    z, loss_of, mass_of = torch.randn(7, outputs(name)), make_loss(experiment, grade), batch_mass(experiment, grade)
+    parts = [(loss_of(z[k::2], grade[k::2]), mass_of(grade[k::2])) for k in (0, 1)]
+    assert loss_of(z, grade).item() == pytest.approx((sum(loss * mass for loss, mass in parts) / sum(mass for _, mass in parts)).item(), rel=1e-5)
 
 
 def test_corn_outputs_are_conditional_probabilities() -> None:

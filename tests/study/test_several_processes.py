@@ -1,4 +1,4 @@
-"""Two processes with half a batch each see the loss curve of one process with the whole batch."""
+"""Two processes with parts of a batch see the loss curve of one process with the whole batch."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-TRAIN = ["train", "--dataset", "phantom", "--patients", "60", "--model", "convwgcnet_atto", "--size", "32", "--epochs", "2", "--batch", "16",
-         "--augment", "none", "--precision", "fp32", "--lr", "1e-3"]
+TRAIN = ["train", "--dataset", "phantom", "--patients", "60", "--model", "convwgcnet_atto", "--size", "32", "--epochs", "2", "--batch", "15",
+         "--augment", "none", "--precision", "fp32", "--lr", "1e-3", "--loss", "weighted"]
 
 
 def launch(processes: int, *words: str) -> subprocess.CompletedProcess:
