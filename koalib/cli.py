@@ -131,6 +131,7 @@ def train(
     augment: Annotated[str, typer.Option(help="none, light, standard, ...")] = "standard",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16.")] = "auto",
     patients: Annotated[int | None, typer.Option(help="Patients of the phantom.")] = None,
+    settings: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, such as sampler=balanced; repeatable, and stronger than the options. docs/training.md lists them.")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/runs/RUN).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     data: Data = "",
@@ -141,10 +142,12 @@ def train(
     from koalib.study.experiment import Experiment
     from koalib.study.outcome import print_epoch
     from koalib.study.outcome import train as train_run
+    from koalib.study.settings import read_settings
     from koalib.study.training import OutOfTime, TrainingFailed
 
-    experiment = Experiment(dataset=dataset, model=model, pretrained=pretrained, gct=gct, wavelet=wavelet, loss=loss, fold=fold, seed=seed, epochs=epochs,
-                            size=size, batch=batch, lr=lr, augment=augment, precision=precision, patients=patients)
+    options = {"dataset": dataset, "model": model, "pretrained": pretrained, "gct": gct, "wavelet": wavelet, "loss": loss, "fold": fold, "seed": seed, "epochs": epochs,
+               "size": size, "batch": batch, "lr": lr, "augment": augment, "precision": precision, "patients": patients}
+    experiment = Experiment(**options | read_settings(settings))
     folder = out or ROOT / "build" / "runs" / experiment.run_name
     try:
         record = train_run(experiment, folder, data=data or None, resume=resume, report=print_epoch)
@@ -208,6 +211,7 @@ def study_run(
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes; the next call goes on.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster's address.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of a run (default: what PyTorch takes here).")] = None,
     data: Data = "",
 ) -> None:
     """Run what the ledger does not hold yet; go on where the last call stopped."""
@@ -217,7 +221,7 @@ def study_run(
     if name == abroad.NAME:  # nothing is trained: saved models predict other films
         print(abroad.run_and_record(data or None))
         return
-    failed = run_study(name, engine=engine, minutes=minutes, data=data or None, address=address)
+    failed = run_study(name, engine=engine, minutes=minutes, data=data or None, address=address, threads=threads)
     if failed:
         fail(f"{len(failed)} runs failed: {', '.join(failed)}")
 

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from koalib.errors import UserError
 from koalib.study.experiments import Study
 from koalib.study.runner import Task, pending, run_one, summary
@@ -36,14 +38,15 @@ def run_on_ray(study: Study, deadline: float | None, data: str | Path | None = N
     if started_here:
         environment = {"env_vars": {key: os.environ[key] for key in PASSED_ON if key in os.environ}}
         ray.init(address=address, runtime_env=environment, log_to_driver=False, include_dashboard=False)
-    task = ray.remote(num_cpus=1, max_retries=LIVES - 1)(_run)
+    threads = torch.get_num_threads()
+    task = ray.remote(**_resources(ray.nodes(), threads), max_retries=LIVES - 1)(_run)
     until = None if deadline is None else time.time() + deadline - time.monotonic()
     failed, waiting, stopping = [], {}, False
     try:
         while True:
             for todo in () if stopping else pending(study):
                 if (name := todo.experiment.run_name) not in {*failed, *waiting.values()}:
-                    waiting[task.remote(study.name, todo, data, until)] = name
+                    waiting[task.remote(study.name, todo, data, until, threads)] = name
             if not waiting:
                 break
             ready, _ = ray.wait(list(waiting), num_returns=1)
@@ -61,8 +64,22 @@ def run_on_ray(study: Study, deadline: float | None, data: str | Path | None = N
     return failed
 
 
-def _run(study: str, todo: Task, data: str | Path | None, until: float | None) -> str:
+def _resources(nodes: list[dict], threads: int) -> dict[str, int]:
+    """What Ray is to keep for a run: a processor for each of its threads, and a GPU where the cluster has any.
+
+    Raises:
+        UserError: no node has so many processors, so that the runs would wait for ever.
+    """
+    kinds = [node["Resources"] for node in nodes if node["Alive"]]
+    most = max((int(kind.get("CPU", 0)) for kind in kinds), default=0)
+    if threads > most:
+        raise UserError(f"{threads} threads a run, and no node of the cluster has more than {most} processors; choose fewer with --threads")
+    return {"num_cpus": threads, "num_gpus": int(any(kind.get("GPU", 0) >= 1 for kind in kinds))}
+
+
+def _run(study: str, todo: Task, data: str | Path | None, until: float | None, threads: int) -> str:
     """The task: one run, which has what is left of the time when it starts, not when it was put in line."""
+    torch.set_num_threads(threads)  # Ray would leave the number to the node: a run is one of so many threads, wherever it is made
     return run_one(study, todo, data, None if until is None else until - time.time())
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 
 from koalib.errors import UserError
@@ -118,14 +119,20 @@ def _is_open(study: str, experiment: Experiment) -> bool:
     return not ledger.has_run(study, experiment.run_name) and not ledger.failure(study, experiment.run_name)
 
 
-def run_study(name: str, engine: str = "local", minutes: float | None = None, data: str | Path | None = None, address: str | None = None) -> list[str]:
+def run_study(name: str, engine: str = "local", minutes: float | None = None, data: str | Path | None = None, address: str | None = None,
+              threads: int | None = None) -> list[str]:
     """Run what is open; return the names of the runs that failed.
+
+    Args:
+        threads: of each run, with either engine; None leaves PyTorch's number on this machine.
 
     Raises:
         UserError: no such study or engine, a missing data set.
     """
     study = find_study(name)
     deadline = time.monotonic() + 60 * minutes if minutes else None
+    if threads:
+        torch.set_num_threads(threads)
     if engine == "ray":
         from koalib.study.cluster import run_on_ray
         return run_on_ray(study, deadline, data, address)

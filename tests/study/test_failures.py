@@ -89,6 +89,14 @@ def test_runs_that_wait_for_a_start_are_counted_and_named(trainer: Trainer, caps
     assert f"start weights missing: 1 runs wait for {START.run_name}" in capsys.readouterr().out
 
 
+def test_threads_of_a_run_are_a_setting_of_the_study(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    runner.run_study("small", threads=3)
+    runner.run_study("small")
+    assert asked == [3]
+
+
 def test_the_repetition_of_a_start_serves_in_its_place(trainer: Trainer) -> None:
     trainer.diverging = [START]
     assert runner.run_study("small") == [START.run_name]
