@@ -22,7 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     words.add_argument("--size", type=int, default=160)
     words.add_argument("--resamples", type=int, default=10_000)
     chosen = words.parse_args(arguments)
-    found = mechanism.measure(mechanism.saved_models(), chosen.patients, chosen.size, SEED, chosen.resamples)
+    runs = mechanism.saved_runs()
+    found = {"runs": runs} | mechanism.measure(mechanism.saved_models(runs), chosen.patients, chosen.size, SEED, chosen.resamples)
     rows = {kind: found[kind] for kind in (*STRENGTHS, "localisation")} | {f"response, {band}": found["bands"][band] for band in PARTS}
     for name, row in rows.items():
         print(f"{name}: {row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}), {row['seeds']} seeds")

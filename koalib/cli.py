@@ -228,15 +228,19 @@ def study_run(
 
 @study_app.command("show")
 def study_show(name: str, json_: Json = False) -> None:
-    """A study's table, computed from its predictions."""
-    from koalib.study import abroad
-    from koalib.study.summary import study_table
+    """A study's arms and comparisons with 95 % intervals, computed from its predictions."""
+    from koalib.study import abroad, comparisons
 
-    table = abroad.table() if name == abroad.NAME else study_table(name)
-    if json_:
-        print_json(json.loads(table.to_json(orient="records")))
+    if name == abroad.NAME:
+        tables = {"arms": abroad.table()}
     else:
-        print(table.to_string(index=False) if len(table) else f"{name}: no run recorded yet; koalib study run {name}")
+        tables = {"arms": comparisons.arm_scores(name), "comparisons": comparisons.contrasts(name)}
+    if json_:
+        print_json({kind: json.loads(table.to_json(orient="records")) for kind, table in tables.items()})
+        return
+    for kind, table in tables.items():
+        shown = table if name == abroad.NAME or not len(table) else comparisons.written(table)
+        print(f"{shown.to_string(index=False)}\n" if len(shown) else f"{kind}: none recorded yet; koalib study run {name}")
 
 
 @study_app.command("unseal")

@@ -7,21 +7,21 @@ A verdict is given when every planned run of the contrast is recorded, not befor
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import pandas as pd
-
 from koalib.study import curves, ledger
-from koalib.study.comparisons import Stack, arm, arm_runs, planned, stack
-from koalib.study.stats import Difference, a_against_a, holm
-from koalib.study.verdicts import CLAIMS, PRIMARY, claim_verdict, modules_moved
+from koalib.study.comparisons import Stack, arm, arm_runs, made, modules, planned, stack
+from koalib.study.stats import Difference, holm
+from koalib.study.verdicts import PRIMARY, claim_verdict, first_of_its_kind, modules_moved
 
 CONVNEXT_T, CONVWGCNET_T = "convnext_tiny.fb_in1k/imagenet", "convwgcnet_tiny/imagenet"
 RIVALS_T = tuple(f"{model}/imagenet" for model in ("resnet50.a1_in1k", "mobilevit_s.cvnets_in1k", "vgg16.tv_in1k", "mobilenetv3_large_100.ra_in1k", "swin_tiny_patch4_window7_224.ms_in1k", "densenet121.ra_in1k"))
 STAND_IN = "convnext_atto/from_chen2018"
 RIVALS = tuple(f"{model}/from_chen2018" for model in ("resnet18", "mobilevit_xs", "densenet121", "deit_tiny_patch16_224", "mobilenetv3_large_100", "vgg11_bn"))
-NEITHER, GCT, WAVELET, BOTH = (f"convwgcnet_atto/{name}" for name in ("neither", "gct", "wavelet", "both"))
+ATTO = "convwgcnet_atto"
+NEITHER, GCT, WAVELET, BOTH = TWO_BY_TWO_ARMS = tuple(f"{ATTO}/{name}" for name in ("neither", "gct", "wavelet", "both"))
+ON_ATTO = "stand-in ConvNeXt-Atto, pretrained on chen2018: "
 GAIN = {BOTH: 1.0, NEITHER: -1.0}
 SYNERGY = {BOTH: 1.0, GCT: -1.0, WAVELET: -1.0, NEITHER: 1.0}
 
@@ -33,7 +33,7 @@ class Answer:
     value, low, high are NaN while nothing is recorded. They are shares where ``unit`` is ``percent`` or ``points``
     (0.024 is 2.4 points), ratios where it is ``times``, binary logarithms of ratios where it is ``doublings``. ``reason``
     says why nothing may be judged, ``a_a`` is the size of the reference arm's difference from itself (a logarithm where
-    the unit is ``times``).
+    the unit is ``times``; infinite where it could not be taken; NaN where none is asked for).
     """
 
     claim: str
@@ -48,46 +48,51 @@ class Answer:
     planned: int = 0
     note: str = ""
     p: float = math.nan
-    a_a: float = 0.0
+    a_a: float = math.nan
     reason: str = ""
 
 
 def answers() -> list[Answer]:
     """All claims in their order."""
-    still = _still(BOTH)
+    novelty, precedent = first_of_its_kind()
     return _judge([
         _level("C1", CONVNEXT_T, "architectures", STAND_IN),
         _speed(),
         _lead(),
         _level("C4", CONVWGCNET_T, "ablation", BOTH),
-        _contrast("C5", "ablation", GAIN, "four_scores", "mean of the four scores, both modules - neither", still, reference=NEITHER),
-        _contrast("C6", "ablation", SYNERGY, "four_scores", "interaction of gates and wavelets, mean of the four scores", still, reference=NEITHER),
-        _mechanism("C7", ("noise",), "QWK kept under noise, with wavelets - without"),
-        _mechanism("C7", ("bands", "all"), "first stage's energy inside the lesion over outside, with wavelets - without", "doublings"),
-        _mechanism("C8", ("localisation",), "energy of Grad-CAM in the lesion, with gates - without"),
+        _contrast("C5", "ablation", GAIN, "four_scores", ON_ATTO + "mean of the four scores, both modules - neither", reference=NEITHER),
+        _contrast("C6", "ablation", SYNERGY, "four_scores", ON_ATTO + "interaction of gates and wavelets, mean of the four scores", reference=NEITHER),
+        _mechanism("C7", ("noise",), "QWK kept under noise, with wavelets - without", (WAVELET, BOTH)),
+        _mechanism("C7", ("bands", "all"), "first stage's energy inside the lesion over outside, with wavelets - without", (WAVELET, BOTH), "doublings"),
+        _mechanism("C8", ("localisation",), "energy of Grad-CAM in the lesion, with gates - without", (GCT, BOTH)),
         Answer("C9", "the system of notebook 07, driven through a browser by its test", "rebuilt and tested here, not measured"),
-        Answer("C10", "dated publications", "not settled here", note="no dated publication was checked; a search of the literature has to decide"),
-        *(_contrast("C11", "ablation", GAIN, f"{name}_kl2", f"{name} for KL >= 2, both modules - neither", still, reference=NEITHER) for name in ("sensitivity", "specificity")),
+        Answer("C10", "dated public works before the thesis", novelty, note=precedent),
+        *(_contrast("C11", "ablation", GAIN, f"{name}_kl2", f"{ON_ATTO}{name} for KL >= 2, both modules - neither", reference=NEITHER) for name in ("sensitivity", "specificity")),
     ])
 
 
 def _judge(found: list[Answer]) -> list[Answer]:
-    """Give each answer the protocol's words: missing runs first, then reasons, then interval, Holm's p and A/A."""
-    complete = {a.claim: a.p for a in found if a.claim in PRIMARY and a.runs >= a.planned and not a.reason}
-    adjusted, judged = holm(complete), []
+    """Give each answer the protocol's words: missing runs first, then reasons, then interval, Holm's p and A/A.
+
+    A primary claim that still waits for its runs counts in Holm's family as if its p were 1: no verdict of today
+    can be taken back when it comes.
+    """
+    family = {a.claim: a.p if _complete(a) else 1.0 for a in found if a.claim in PRIMARY and not a.reason}
+    adjusted, judged = holm(family), []
     for a in found:
         if a.verdict:
             judged.append(a)
-            continue
-        size = abs(math.log(a.value)) if a.unit == "times" and a.value > 0 else abs(a.value)
-        words = claim_verdict(a.claim, a.low, a.high, a.reason, adjusted.get(a.claim), size <= a.a_a)
-        judged.append(replace(a, verdict=not_run_yet(a.runs, a.planned) if a.runs < a.planned and not a.reason else words))
+        elif not _complete(a) and not a.reason:
+            judged.append(replace(a, verdict=not_run_yet(a.runs, a.planned) if a.runs < a.planned else "not measured yet"))
+        else:
+            size = abs(math.log(a.value)) if a.unit == "times" and a.value > 0 else abs(a.value)
+            judged.append(replace(a, verdict=claim_verdict(a.claim, a.low, a.high, a.reason, adjusted.get(a.claim), size <= a.a_a)))
     return judged
 
 
-def claims_table() -> pd.DataFrame:
-    """One row an answer with the claim's own words and figure: for tables and notebooks."""
-    return pd.DataFrame([{"id": a.claim, "text": CLAIMS[a.claim].text, "thesis": CLAIMS[a.claim].thesis, **{k: v for k, v in vars(a).items() if k != "claim"}} for a in answers()])
+def _complete(answer: Answer) -> bool:
+    """Whether all runs are recorded and the figure is taken."""
+    return answer.runs >= answer.planned and not math.isnan(answer.value)
 
 
 def not_run_yet(made: int, of: int) -> str:
@@ -95,39 +100,32 @@ def not_run_yet(made: int, of: int) -> str:
     return f"not run yet ({made} of {of} runs)"
 
 
-def _made(study: str, arms: list[str]) -> int:
-    recorded = arm_runs(study)
-    return sum(len(recorded.get(name, {})) for name in arms)
-
-
-def _answer(claim: str, study: str, arms: list[str], found: Difference | curves.Speedup | None, measured: str, **more: object) -> Answer:
+def _answer(claim: str, study: str, arms: Sequence[str], found: Difference | curves.Speedup | None, measured: str, **more: object) -> Answer:
     """The answer of a contrast, not yet judged."""
     numbers = {"value": found.value, "low": found.low, "high": found.high, "p": found.p} if found else {}
-    return Answer(claim, measured, runs=_made(study, arms), planned=planned(study, arms), **numbers, **more)
+    return Answer(claim, measured, runs=made(study, arms), planned=planned(study, arms), **numbers, **more)
 
 
 def _contrast(claim: str, study: str, coefficients: dict[str, float], score: str, measured: str, reason: str = "", unit: str = "points", reference: str = "") -> Answer:
     """The answer of a linear contrast between arms on the films that all of them graded; ``reference`` is the A/A arm."""
     found = stack(study, list(coefficients))
     difference = found.contrast(coefficients)[score] if found else None
-    return _answer(claim, study, list(coefficients), difference, measured, reason=reason, films=_films(found), unit=unit, a_a=_same_arm(study, reference, score))
+    reason = reason or _still(study, list(coefficients))
+    return _answer(claim, study, list(coefficients), difference, measured, reason=reason, films=found.data if found else "", unit=unit, a_a=_same_arm(study, reference, score))
 
 
 def _same_arm(study: str, reference: str, score: str) -> float:
-    """Size of an arm's difference from itself between seeds, 0 while it has a single one."""
-    found = stack(study, [reference]) if reference else None
-    if found is None or len(found.probabilities[reference]) < 2:
-        return 0.0
-    return abs(a_against_a(found.grade, found.probabilities[reference], found.group, n=1)[score].value)
-
-
-def _films(found: Stack | None) -> str:
-    return f"{found.dataset}, {len(found.grade)} films ({found.films_of})" if found else ""
+    """Size of an arm's difference from itself between seeds; infinite while it has a single one, NaN where no arm is named."""
+    if not reference:
+        return math.nan
+    found = stack(study, [reference])
+    itself = found.against_itself(reference) if found else {}
+    return abs(itself[score].value) if itself else math.inf
 
 
 def _level(claim: str, wanted: str, study: str, stand_in: str) -> Answer:
     """A claimed accuracy: of the thesis's own model where it was run, else of its stand-in, as context without a verdict."""
-    if _made("architectures", [wanted]):
+    if made("architectures", [wanted]):
         return _contrast(claim, "architectures", {wanted: 1.0}, "accuracy", f"accuracy of {wanted}", unit="percent")
     needs = arm("architectures", wanted).needs
     return _contrast(claim, study, {stand_in: 1.0}, "accuracy", f"stand-in {stand_in}: accuracy", needs, "percent")
@@ -135,7 +133,7 @@ def _level(claim: str, wanted: str, study: str, stand_in: str) -> Answer:
 
 def _lead() -> Answer:
     """C3: ConvNeXt's accuracy minus the mean of the others', all from the same start."""
-    here = _made("architectures", [CONVNEXT_T]) > 0
+    here = made("architectures", [CONVNEXT_T]) > 0
     model, rivals = (CONVNEXT_T, RIVALS_T) if here else (STAND_IN, RIVALS)
     reason = "" if here else arm("architectures", CONVNEXT_T).needs
     coefficients = {model: 1.0} | {name: -1.0 / len(rivals) for name in rivals}
@@ -150,8 +148,8 @@ def _speed() -> Answer:
     found = _ratio(by_key[slow], by_key[fast])
     again = _ratio({(f, 0): c for (f, s), c in by_key[fast].items() if s == 1}, {(f, s): c for (f, s), c in by_key[fast].items() if s == 0})
     note = "lower bound: a run from scratch never arrived" if found and found.at_least else ""
-    return _answer("C2", "transfer", [slow, fast], found, "epochs to 95 % of the worse arm's best validation QWK, scratch / pretrained", unit="times", note=note,
-                   films=f"gornale2020, {found.pairs} pairs of runs" if found else "", a_a=abs(math.log(again.value)) if again and again.value > 0 else 0.0)
+    return _answer("C2", "transfer", [slow, fast], found, "EfficientNet-Lite0, epochs to 95 % of the worse arm's best validation QWK, scratch / pretrained", unit="times", note=note,
+                   films=f"gornale2020, {found.pairs} pairs of runs" if found else "", a_a=abs(math.log(again.value)) if again and again.value > 0 else math.inf)
 
 
 def _ratio(slow: dict[tuple, list], fast: dict[tuple, list]) -> curves.Speedup | None:
@@ -160,21 +158,32 @@ def _ratio(slow: dict[tuple, list], fast: dict[tuple, list]) -> curves.Speedup |
     return curves.speedup([slow[key] for key in common], [fast[key] for key in common]) if len(common) > 1 else None
 
 
-def _mechanism(claim: str, place: tuple[str, ...], measured: str, unit: str = "points") -> Answer:
-    """C7 and C8 from the recorded measurement of the saved models of the study ``mechanism``; ``place`` is where in it."""
-    recorded = ledger.read_measurement("mechanism")
+def _mechanism(claim: str, place: tuple[str, ...], measured: str, with_module: tuple[str, ...], unit: str = "points") -> Answer:
+    """C7 and C8 from the recorded measurement of the saved models of the study ``mechanism``; ``place`` is where in it.
+
+    A measurement of other runs than those that stand for the arms today counts as none.
+    """
+    recorded = ledger.read_measurement("mechanism") or {}
+    runs = arm_runs("mechanism")
+    current = recorded.get("runs") == {name.split("/")[1]: [run for _, run in sorted(runs.get(name, {}).items())] for name in TWO_BY_TWO_ARMS}
     for key in place:
-        recorded = (recorded or {}).get(key)
-    found = Difference(recorded["value"], recorded["low"], recorded["high"], math.nan, recorded["seeds"]) if recorded else None
-    return _answer(claim, "mechanism", [NEITHER, GCT, WAVELET, BOTH], found, measured, films="phantom" if found else "", unit=unit)
+        recorded = recorded.get(key, {})
+    found = Difference(recorded["value"], recorded["low"], recorded["high"], math.nan, recorded["seeds"]) if current and recorded else None
+    return _answer(claim, "mechanism", TWO_BY_TWO_ARMS, found, f"ConvNeXt-Atto trained on phantoms: {measured}", films="phantom" if found else "", unit=unit,
+                   reason=_still("mechanism", with_module), a_a=recorded["a_a"] if found and recorded["a_a"] is not None else math.inf)
 
 
-def _still(name: str) -> str:
-    """Why the modules of an arm may not be judged: the reason of `verdicts.modules_moved`, or nothing.
+def _still(study: str, arms: Sequence[str]) -> str:
+    """Why a contrast of these arms may not be judged: the first arm whose modules did not move, once all runs are recorded.
 
     A run that does not say how far its modules moved counts as one where they did not.
     """
-    records = {record["name"]: record.get("modules", {}) for record in ledger.read_runs("ablation")}
-    moved = [records[run] for run in arm_runs("ablation").get(name, {}).values()]
-    return modules_moved(*(float(np.mean([m.get(part) or math.nan for m in moved])) for part in ("gate", "branch"))) if moved else ""
-
+    if made(study, arms) < planned(study, arms):
+        return ""
+    moved = modules(study)
+    for name in arms:
+        options = arm(study, name).experiment
+        still = modules_moved(*(moved[part].get(name, math.nan) if has not in (None, "none") else None for part, has in (("gate", options.gct), ("branch", options.wavelet))))
+        if still:
+            return f"{name.split('/')[1]}: {still}"
+    return ""

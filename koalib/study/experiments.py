@@ -63,13 +63,46 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """Arms that grade the same films and are compared with the first of them, which is also compared with itself."""
+
+    title: str
+    arms: tuple[Arm, ...]
+    factorial: bool = False  #: the first four arms are a 2 x 2: neither, gates, wavelets, both
+
+    def label(self, arm: Arm) -> str:
+        """The shortest name of an arm that is clear within the panel."""
+        return arm.experiment.variant if len({a.experiment.model for a in self.arms}) == 1 else arm.name
+
+    def comparisons(self) -> dict[str, dict[str, float]]:
+        """What is compared: its name -> coefficient of each arm's score, by the arm's name."""
+        named = {self.label(arm): arm.name for arm in self.arms}
+        first = next(iter(named))
+        found = {f"{label} - {first}": {name: 1.0, named[first]: -1.0} for label, name in named.items() if label != first}
+        if self.factorial:
+            found |= factorial(*(arm.name for arm in self.arms[:4]))
+        return found
+
+
+def factorial(neither: str, gates: str, wavelets: str, both: str) -> dict[str, dict[str, float]]:
+    """What a 2 x 2 is asked beside each arm against ``neither``."""
+    return {"both - gct": {both: 1.0, gates: -1.0}, "both - wavelet": {both: 1.0, wavelets: -1.0},
+            "interaction": {both: 1.0, gates: -1.0, wavelets: -1.0, neither: 1.0}}
+
+
+@dataclass(frozen=True)
 class Study:
-    """Arms that are compared with each other."""
+    """Panels of arms; an arm is compared within its panel only."""
 
     name: str
     title: str
-    arms: tuple[Arm, ...]
+    panels: tuple[Panel, ...]
     first: tuple[Experiment, ...] = field(default=())  #: runs that arms start from
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """All arms."""
+        return tuple(arm for panel in self.panels for arm in panel.arms)
 
     @property
     def planned(self) -> int:
@@ -91,18 +124,18 @@ LITE0 = "tf_efficientnet_lite0"
 # ---------------------------------------------------------------- protocol: what leakage is worth
 
 _protocol = Experiment("gornale2020", LITE0, "imagenet", size=160, epochs=15, select="last", ema=0.99)
-PROTOCOL = Study("protocol", "what twins of test films in the training set are worth", tuple(
-    Arm(_protocol.but(training_set=kind, variant=kind), folds=FIVE, seeds=AGAIN if kind == "no_twins" else (0,)) for kind in ("no_twins", "twins", "random")))
+PROTOCOL = Study("protocol", "what twins of test films in the training set are worth", (Panel("EfficientNet-Lite0 from ImageNet", tuple(
+    Arm(_protocol.but(training_set=kind, variant=kind), FIVE, AGAIN if kind == "no_twins" else (0,)) for kind in ("no_twins", "twins", "random"))),))
 
 # ---------------------------------------------------------------- transfer: C2
 
 _transfer = Experiment("gornale2020", LITE0, size=160, epochs=15, ema=0.99)
 _phantom_start = Experiment("phantom", LITE0, patients=3_000, size=160, epochs=10, lr=2e-3, variant="start")
-TRANSFER = Study("transfer", "C2: pretrained against scratch", (
+TRANSFER = Study("transfer", "C2: pretrained against scratch", (Panel("EfficientNet-Lite0", (
     Arm(_transfer.but(pretrained="imagenet", variant="imagenet"), folds=FIVE, seeds=AGAIN, rates=(3e-4, 6e-4, 1.2e-3)),
     Arm(_transfer.but(epochs=45, variant="scratch"), folds=FIVE, rates=(1e-3, 2e-3, 4e-3)),
     Arm(_transfer.but(variant="phantom"), folds=FIVE, rates=(6e-4, 1.2e-3, 2.4e-3), after=_phantom_start),
-), first=(_phantom_start,))
+)),), first=(_phantom_start,))
 
 # ---------------------------------------------------------------- architectures: C1, C3
 
@@ -122,7 +155,8 @@ def _architectures() -> Study:
     small = tuple(Arm(tuned.but(model=e.model), FIVE, AGAIN if e.model == "convnext_atto" else (0,), _TUNED, after=e) for e in first)
     imagenet = tuple(Arm(tuned.but(model=model, pretrained="imagenet", size=224, variant="imagenet"), FIVE, AGAIN if model == _COMPARED[0] else (0,),
                          (1e-4, 2e-4, 4e-4), needs=HUB) for model in _COMPARED)
-    return Study("architectures", "C1, C3: ConvNeXt against the other families", small + imagenet, first=first)
+    panels = (Panel("from the training films of chen2018", small), Panel("from ImageNet", imagenet))
+    return Study("architectures", "C1, C3: ConvNeXt against the other families", panels, first=first)
 
 
 ARCHITECTURES = _architectures()
@@ -134,31 +168,32 @@ _atto = Experiment("gornale2020", "convwgcnet_atto", size=160, epochs=20, lr=5e-
 _lite = Experiment("chen2018", LITE0, "imagenet", size=160, epochs=8, new_module_lr=10)
 
 ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
-    *(Arm(_atto.but(variant=name, **modules), FIVE, AGAIN, after=_atto_start) for name, modules in TWO_BY_TWO.items()),
-    *(Arm(_atto.but(variant=name, **modules), FIVE, after=_atto_start) for name, modules in CONTROLS.items()),
-    *(Arm(_lite.but(variant=name, **modules), seeds=FIVE) for name, modules in TWO_BY_TWO.items()),
+    Panel("A: ConvNeXt-Atto from chen2018", (
+        *(Arm(_atto.but(variant=name, **modules), FIVE, AGAIN, after=_atto_start) for name, modules in TWO_BY_TWO.items()),
+        *(Arm(_atto.but(variant=name, **modules), FIVE, after=_atto_start) for name, modules in CONTROLS.items())), factorial=True),
+    Panel("B: EfficientNet-Lite0 from ImageNet", tuple(Arm(_lite.but(variant=name, **modules), seeds=FIVE) for name, modules in TWO_BY_TWO.items()), factorial=True),
 ), first=(_atto_start,))
 
 # ---------------------------------------------------------------- loss and learning strategy: thesis sections 4.1.1, 4.1.2
 
 _loss = Experiment("chen2018", LITE0, "imagenet", size=160, epochs=8)
-LOSS = Study("loss", "4.1.1, 4.1.2: losses and schedules", (
-    *(Arm(_loss.but(loss=loss, variant=loss), seeds=(0, 1, 2)) for loss in ("ce", "weighted", "soft", "corn")),
+LOSS = Study("loss", "4.1.1, 4.1.2: losses and schedules", (Panel("EfficientNet-Lite0 from ImageNet", (
+    *(Arm(_loss.but(loss=loss, variant=loss), seeds=(0, 1, 2)) for loss in ("soft", "ce", "weighted", "corn")),
     Arm(_loss.but(schedule="step", variant="soft_step"), seeds=(0, 1, 2)),
-))
+)),))
 
 # ---------------------------------------------------------------- mechanism: C7, C8
 
 _mechanism = Experiment("phantom", "convwgcnet_atto", patients=2_000, size=160, epochs=10, lr=5e-4, layer_scale=_LAYER_SCALE, augment="geometry", ema=0.99)
-MECHANISM = Study("mechanism", "C7, C8: noise and localisation where the truth is known", tuple(
-    Arm(_mechanism.but(variant=name, **modules), seeds=(0, 1, 2)) for name, modules in TWO_BY_TWO.items()))
+MECHANISM = Study("mechanism", "C7, C8: noise and localisation where the truth is known", (Panel("ConvNeXt-Atto from scratch", tuple(
+    Arm(_mechanism.but(variant=name, **modules), seeds=(0, 1, 2)) for name, modules in TWO_BY_TWO.items()), factorial=True),))
 
 # ---------------------------------------------------------------- headline
 
 _headline = Experiment("chen2018", LITE0, "imagenet", size=224, epochs=8)
 HEADLINE = Study("headline", "the best honest single grader and ensemble on the official test", (
-    Arm(_headline.but(variant="official")),
-    Arm(_headline.but(model="tf_efficientnet_lite1", size=256, epochs=10, variant="folds"), folds=FIVE),
+    Panel("one model, official split", (Arm(_headline.but(variant="official")),)),
+    Panel("five patient folds", (Arm(_headline.but(model="tf_efficientnet_lite1", size=256, epochs=10, variant="folds"), FIVE),)),
 ))
 
 STUDIES = {study.name: study for study in (PROTOCOL, TRANSFER, ARCHITECTURES, ABLATION, LOSS, MECHANISM, HEADLINE)}

@@ -5,7 +5,7 @@ A figure whose study has no recorded run is not made, and one of an earlier ledg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -16,42 +16,38 @@ from matplotlib.figure import Figure
 from koalib.paths import FIGURES
 from koalib.study import curves, metrics, plots
 from koalib.study.calibration import reliability
-from koalib.study.claims import BOTH, GCT, NEITHER, WAVELET
-from koalib.study.comparisons import arm_runs, curve_table, stack
-from koalib.study.experiments import find_study
+from koalib.study.comparisons import arm_runs, arm_scores, contrasts, curve_table, panels, stack
+from koalib.study.experiments import Panel, find_study
 from koalib.study.front import phantom_grades
 from koalib.study.style import save
 from koalib.study.card import CARD, card_block
 from koalib.study.tables import HEADLINE, README, renew_block, results_block
 
 TRANSFER = {"from ImageNet": "tf_efficientnet_lite0/imagenet", "from the phantom": "tf_efficientnet_lite0/phantom", "from scratch": "tf_efficientnet_lite0/scratch"}
-ATTO = {"neither": NEITHER, "gct": GCT, "wavelet": WAVELET, "both": BOTH}
-LITE = {name: f"tf_efficientnet_lite0/{name}" for name in ("neither", "gct", "wavelet", "both")}
-
-
-def arm_scores(study: str, score: str = "accuracy", arms: Sequence[str] = ()) -> pd.DataFrame:
-    """Each arm's score: arm, value, low, high (over patients or groups, all its runs), runs (each run alone); NaN where not run."""
-    recorded, rows = arm_runs(study), []
-    for name in arms or [a.name for a in find_study(study).arms]:
-        found = stack(study, [name]) if name in recorded else None
-        if found is None:
-            rows.append({"arm": name, "value": np.nan, "low": np.nan, "high": np.nan, "runs": []})
-            continue
-        difference = found.contrast({name: 1.0})[score]
-        alone = [metrics.scores(found.grade, p)[score] for p in found.probabilities[name]]
-        rows.append({"arm": name, "value": difference.value, "low": difference.low, "high": difference.high, "runs": alone})
-    return pd.DataFrame(rows)
 
 
 def _data(study: str) -> str:
-    recorded = arm_runs(study)
-    found = stack(study, [next(iter(recorded))]) if recorded else None
-    return f"{found.dataset}, {len(found.grade)} films ({found.films_of}), study {study}" if found else ""
+    shown = panels(study)
+    return f"{stack(study, [_first_recorded(study, shown[0])]).data}, study {study}" if shown else ""
 
 
-def _arms(study: str, title: str, thesis: float | None = None) -> Callable[[], Figure | None]:
+def _first_recorded(study: str, panel: Panel) -> str:
+    runs = arm_runs(study)
+    return next(arm.name for arm in panel.arms if arm.name in runs)
+
+
+def _arms(study: str, title: str, thesis: float | None = None, part: int = 0) -> Callable[[], Figure | None]:
+    """Every arm of a panel by its accuracy; an arm whose runs are not all recorded says how many are."""
     def draw() -> Figure | None:
-        return plots.dots(arm_scores(study), _data(study), title, thesis=thesis) if arm_runs(study) else None
+        panel = find_study(study).panels[part]
+        if panel not in panels(study):
+            return None
+        rows = arm_scores(study, ("accuracy",)).query("panel == @panel.title").rename(columns=lambda name: name.removeprefix("accuracy_")).rename(columns={"accuracy": "value"})
+        partly = (rows.made > 0) & (rows.made < rows.planned)
+        rows["arm"] = rows.arm.where(~partly, rows.arm + "\n" + rows.made.astype(str) + " of " + rows.planned.astype(str) + " runs")
+        films = rows.films[rows.made > 0].unique()
+        data = films[0] if len(films) == 1 else "; ".join(f"{arm}: {films}" for arm, films in zip(rows.arm, rows.films, strict=True) if films != "-")
+        return plots.dots(rows, f"{data}, study {study}", title, thesis=thesis)
     return draw
 
 
@@ -67,26 +63,20 @@ def transfer_curves() -> Figure | None:
     return plots.learning_curves(table.assign(arm=table.arm.map(names)), _data("transfer"), "How fast three starts learn", goal=goal)
 
 
-def ablation_forest() -> Figure | None:
-    """Paired differences of the 2 x 2 on both data sets, the mean of the four scores in points."""
-    rows = []
-    for heading, names in (("convwgcnet_atto, gornale2020", ATTO), ("efficientnet_lite0, chen2018", LITE)):
-        found = stack("ablation", list(names.values()))
-        if found is None:
-            continue
-        rows.append({"label": heading})
-        for label, coefficients in contrasts(names).items():
-            difference = found.contrast(coefficients)["four_scores"]
-            rows.append({"label": label, "value": 100 * difference.value, "low": 100 * difference.low, "high": 100 * difference.high, "thesis": 2.4 if label.startswith("both - neither") else np.nan})
-    data = "out-of-fold and validation films, study ablation"
-    return plots.forest(pd.DataFrame(rows), data, "What gates and wavelets add: mean of accuracy, precision, recall, F1") if rows else None
-
-
-def contrasts(names: dict[str, str]) -> dict[str, dict[str, float]]:
-    """The contrasts of a 2 x 2, by what they are called; ``names`` maps neither, gct, wavelet, both to arms."""
-    neither, gct, wavelet, both = (names[k] for k in ("neither", "gct", "wavelet", "both"))
-    return {"both - neither": {both: 1.0, neither: -1.0}, "gates alone - neither": {gct: 1.0, neither: -1.0},
-            "wavelets alone - neither": {wavelet: 1.0, neither: -1.0}, "interaction": {both: 1.0, gct: -1.0, wavelet: -1.0, neither: 1.0}}
+def _contrasts(study: str, title: str, score: str = "four_scores", thesis: dict[str, float] | None = None) -> Callable[[], Figure | None]:
+    """Every recorded comparison of a study in points, panel by panel, the reference with itself first; ``thesis``: what it claims of which."""
+    def draw() -> Figure | None:
+        rows, films = [], []
+        table = contrasts(study, (score,))
+        for panel, found in table.groupby("panel", sort=False) if len(table) else ():
+            rows.append({"label": panel})
+            films += list(found.films.unique())
+            for row in found.itertuples():
+                runs = "" if row.made == row.planned else f" ({row.made} of {row.planned} runs)"
+                rows.append({"label": row.comparison + runs, "value": 100 * getattr(row, score), "low": 100 * getattr(row, f"{score}_low"), "high": 100 * getattr(row, f"{score}_high"),
+                             "thesis": (thesis or {}).get(row.comparison, np.nan)})
+        return plots.forest(pd.DataFrame(rows), "; ".join(dict.fromkeys(films)), title) if rows else None
+    return draw
 
 
 def headline_confusion() -> Figure | None:
@@ -110,10 +100,12 @@ def headline_reliability() -> Figure | None:
 FIGURE_MAKERS: dict[str, Callable[[], Figure | None]] = {
     "phantoms": phantom_grades,
     "protocol": _arms("protocol", "What twins of test films in the training set are worth"),
+    "protocol_contrasts": _contrasts("protocol", "What twins add to the accuracy", "accuracy"),
     "transfer_curves": transfer_curves,
-    "architectures": _arms("architectures", "The compared families", thesis=0.863),
-    "ablation_forest": ablation_forest,
-    "ablation_arms": _arms("ablation", "Every arm of the ablation"),
+    "architectures": _arms("architectures", "The compared families, one common start"),
+    "architectures_imagenet": _arms("architectures", "The compared families from ImageNet", thesis=0.863, part=1),
+    "ablation_forest": _contrasts("ablation", "What gates and wavelets add: mean of accuracy, precision, recall, F1", thesis={"both - neither": 2.4}),
+    "ablation_arms": _arms("ablation", "Every arm of ablation A"),
     "loss": _arms("loss", "Losses and schedules"),
     "headline_confusion": headline_confusion,
     "headline_reliability": headline_reliability,

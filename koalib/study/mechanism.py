@@ -33,17 +33,26 @@ Models = Mapping[str, Sequence[nn.Module]]  #: arm -> one model a seed, the same
 Score = tuple[float, np.ndarray]  #: of one model: its value, and that of B resamples of the patients
 
 
-def saved_models() -> Models:
-    """The four arms' models by seed, of the seeds that all arms have.
+def saved_runs() -> dict[str, list[str]]:
+    """The four arms' runs in the order of their seeds, of the seeds that all arms have.
 
     Raises:
-        UserError: no seed has all four arms, or their weights are not on this machine.
+        UserError: no seed has all four arms.
     """
     runs = {arm: arm_runs("mechanism").get(f"convwgcnet_atto/{arm}", {}) for arm in ARMS}
     seeds = sorted(set.intersection(*(set(found) for found in runs.values())))
     if not seeds:
         raise UserError("mechanism: no seed has all four arms yet; koalib study run mechanism")
-    return {arm: [load_checkpoint(work_folder("mechanism", runs[arm][seed]) / WEIGHTS_FILE)[0] for seed in seeds] for arm in ARMS}
+    return {arm: [found[seed] for seed in seeds] for arm, found in runs.items()}
+
+
+def saved_models(runs: Mapping[str, Sequence[str]]) -> Models:
+    """The models of `saved_runs`.
+
+    Raises:
+        UserError: their weights are not on this machine.
+    """
+    return {arm: [load_checkpoint(work_folder("mechanism", name) / WEIGHTS_FILE)[0] for name in names] for arm, names in runs.items()}
 
 
 def measure(models: Models, patients: int, size: int, seed: int, n: int = 10_000) -> dict:
@@ -65,7 +74,7 @@ def table() -> pd.DataFrame:
     recorded = ledger.read_measurement("mechanism") or {}
     rows = {f"kappa kept under {kind}": recorded.get(kind) for kind in STRENGTHS} | {"Grad-CAM's energy in the lesion": recorded.get("localisation")}
     rows |= {f"energy inside / outside the lesion, {part} (log2)": found for part, found in recorded.get("bands", {}).items()}
-    return pd.DataFrame({name: {**row["arms"], "contrast": row["value"], "low": row["low"], "high": row["high"]} for name, row in rows.items() if row}).T
+    return pd.DataFrame({name: {**row["arms"], "contrast": row["value"], "low": row["low"], "high": row["high"], "A/A": row["a_a"]} for name, row in rows.items() if row}).T
 
 
 def crossed(by_seed: np.ndarray, draws: np.ndarray, seed: int = 0) -> dict[str, float]:
@@ -80,10 +89,11 @@ def crossed(by_seed: np.ndarray, draws: np.ndarray, seed: int = 0) -> dict[str, 
 
 
 def _contrast(coefficients: Mapping[str, float], scored: Mapping[str, Sequence[Score]]) -> dict:
-    """The contrast of scores by arm and seed, with the arms' own means."""
+    """The contrast of scores by arm and seed, with the arms' own means, and how far the first two seeds of ``neither`` lie apart (A/A)."""
     points = sum(coefficient * np.array([point for point, _ in scored[arm]]) for arm, coefficient in coefficients.items())
     draws = sum(coefficient * np.array([drawn for _, drawn in scored[arm]]) for arm, coefficient in coefficients.items())
-    return crossed(points, draws) | {"arms": {arm: float(np.mean([point for point, _ in of])) for arm, of in scored.items()}}
+    alone = [point for point, _ in scored["neither"]]
+    return crossed(points, draws) | {"a_a": abs(alone[0] - alone[1]) if len(alone) > 1 else None, "arms": {arm: float(np.mean([point for point, _ in of])) for arm, of in scored.items()}}
 
 
 def _each(models: Models, score: Callable[[nn.Module], Score]) -> dict[str, list[Score]]:

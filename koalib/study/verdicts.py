@@ -35,6 +35,20 @@ class Claim:
     study: str = ""  #: study of the ledger that answers it
 
 
+@dataclass(frozen=True)
+class Precedent:
+    """A dated public work that did what a claim calls new."""
+
+    date: str  #: ISO 8601
+    what: str
+    where: str
+
+
+THESIS_YEAR = 2025
+PRECEDENTS = (
+    Precedent("2023-06-27", "ConvNeXt-Tiny graded knee osteoarthritis in a public application", "huggingface.co/spaces/LightFury9/knee_osteoarthritis_classification, history of its files"),
+)  #: for C10; a search may add to it, and one is enough
+
 CLAIMS = {claim.id: claim for claim in (
     Claim("C1", "ConvNeXt-T with transfer learning on Knee X-ray Images: accuracy", "86.3 %", (0.863, 0.863), 0.2, "architectures"),
     Claim("C2", "Transfer learning makes training converge faster", "2-3 times", (2.0, 3.0), 1.0, "transfer"),
@@ -112,6 +126,15 @@ def modules_moved(gate: float | None = None, branch: float | None = None) -> str
     if branch is not None and not branch >= BRANCH_MOVED:
         still.append(f"the wavelet branch did not move (energy {branch:.4f} of the base < {BRANCH_MOVED})")
     return " and ".join(still)
+
+
+def first_of_its_kind() -> tuple[str, str]:
+    """C10: the verdict on "for the first time", and the precedent it rests on."""
+    earlier = [p for p in PRECEDENTS if int(p.date[:4]) < THESIS_YEAR]
+    if not earlier:
+        return "not settled here", "no earlier work is known to us, which is no proof that there is none"
+    first = min(earlier, key=lambda p: p.date)
+    return FAILS, f"{first.date}: {first.what} ({first.where})"
 
 
 def f1_bound(precision: float, recall: float) -> float:

@@ -1,13 +1,14 @@
 """The claims are answered from the ledger: nothing while it is empty, and what was put in when it is full."""
 
 import math
+import shutil
 
 import pytest
 from fake_ledger import fill
 
 from koalib.study import ledger
-from koalib.study.claims import BOTH, Answer, _judge, answers, claims_table
-from koalib.study.comparisons import stack
+from koalib.study.claims import BOTH, NEITHER, Answer, _judge, answers
+from koalib.study.comparisons import AGAINST_ITSELF, arm_scores, contrasts, stack, written
 from koalib.study.experiments import find_study
 from koalib.study.verdicts import CLAIMS
 
@@ -29,7 +30,7 @@ def test_an_empty_ledger_answers_nothing_and_says_so(empty):
     assert all(math.isnan(a.value) for a in found.values())
     assert found["C5"].verdict == "not run yet (0 of 20 runs)"
     assert found["C1"].verdict.startswith("not tested here: ImageNet weights")
-    assert claims_table().id.tolist()[0] == "C1"
+    assert found["C10"].verdict == "does not hold as stated" and found["C10"].note.startswith("2023-06-27")
 
 
 def test_a_verdict_waits_for_all_runs(empty):
@@ -47,13 +48,29 @@ def test_full_ablation_is_judged(empty):
 
 
 def test_modules_that_did_not_move_are_not_judged(empty):
-    fill("ablation", {"both": 0.95, "neither": 0.6}, gate=0.001)
-    assert by_id(answers())["C5"].verdict.startswith("not tested here: the gates did not move")
+    fill("ablation", {"both": 0.95, "neither": 0.6}, only=("start", "neither", "both"), gate=0.001)
+    found = by_id(answers())
+    assert found["C5"].verdict.startswith("not tested here: both: the gates did not move")
+    assert found["C6"].verdict == "not run yet (20 of 40 runs)"
 
 
 def test_a_difference_no_larger_than_that_of_an_arm_with_itself_is_inconclusive():
     gain = {"value": 0.02, "low": 0.01, "high": 0.03, "runs": 2, "planned": 2, "p": 0.001}
     assert [a.verdict for a in _judge([Answer("C5", "", **gain), Answer("C5", "", **gain, a_a=0.021)])] == ["holds", "inconclusive"]
+
+
+def test_an_arm_without_a_second_seed_cannot_lie_above_its_own_noise(empty):
+    fill("ablation", {"both": 0.95, "neither": 0.6}, only=("start", "both", "neither"))
+    assert by_id(answers())["C5"].a_a < 0.1
+    for run in (empty / "ablation").glob("*-neither-*-seed1-*"):
+        shutil.rmtree(run)
+    assert by_id(answers())["C5"].a_a == math.inf
+
+
+def test_a_claim_that_waits_counts_in_the_family():
+    gain = {"value": 0.02, "low": 0.01, "high": 0.03, "p": 0.03, "runs": 2, "planned": 2}
+    waiting = Answer("C6", "", value=0.02, low=0.01, high=0.03, p=0.001, runs=1, planned=2)
+    assert [a.verdict for a in _judge([Answer("C5", "", **gain), waiting])] == ["inconclusive", "not run yet (1 of 2 runs)"]
 
 
 def test_holm_is_over_the_primary_claims_that_were_tested():
@@ -74,6 +91,34 @@ def test_stack_aligns_films_seeds_and_folds(empty):
     found = stack("ablation", [BOTH, "convwgcnet_atto/neither"])
     assert found.probabilities[BOTH].shape == (2, 300, 5) and found.runs == 20
     assert len(set(found.group)) == 150
+
+
+def test_arms_are_compared_on_the_films_that_all_graded(empty):
+    fill("ablation", only=("start", "both", "neither"))
+    run = next((empty / "ablation").glob("*-both-fold0-seed0-*"))
+    table = ledger.read_predictions("ablation", run.name)
+    ledger.write_predictions(run / ledger.PREDICTIONS_FILE, table.iloc[:-10])
+    assert len(stack("ablation", [NEITHER]).grade) == 300 and len(stack("ablation", [BOTH, NEITHER]).grade) == 290
+
+
+def test_comparisons_stand_beside_the_reference_arm_with_itself(empty):
+    fill("ablation", {"both": 0.95, "neither": 0.6}, only=("start", "neither", "gct", "both"))
+    found = contrasts("ablation", ("four_scores",), n=100)
+    assert found.comparison[:4].tolist() == [AGAINST_ITSELF.format("neither"), "gct - neither", "both - neither", "both - gct"]
+    assert "interaction" not in found.comparison[: len(found) // 2].tolist() and set(found.panel) == {panel.title for panel in find_study("ablation").panels}
+    gain = found.set_index(["panel", "comparison"]).loc[(found.panel[0], "both - neither")]
+    answer = stack("ablation", [BOTH, NEITHER]).contrast({BOTH: 1.0, NEITHER: -1.0}, n=100)["four_scores"]
+    assert gain.four_scores == pytest.approx(answer.value) and (gain.made, gain.planned) == (20, 20)
+
+
+def test_a_table_names_every_arm_and_its_runs(empty):
+    fill("ablation", only=("start", "both"))
+    table = arm_scores("ablation", n=100)
+    assert len(table) == len(find_study("ablation").arms)
+    text = written(table).set_index(["panel", "arm"])
+    first = table.panel[0]
+    assert text.runs[first, "both"] == "10 of 10" and text.runs[first, "neither"] == "0 of 10" and text.qwk[first, "neither"] == "-"
+    assert text.films[first, "both"] == "gornale2020, 300 films (out of fold)"
 
 
 def test_sealed_films_are_not_stacked(empty):

@@ -59,7 +59,7 @@ def test_one_command_runs_records_and_shows(ledger_of_losses, monkeypatch):
     said = CliRunner().invoke(app, ["study", "run", "external"])
     assert said.exit_code == 0 and "2 new runs, 2 of 3 recorded" in said.output
     shown = CliRunner().invoke(app, ["study", "show", "external", "--json"])
-    assert json.loads(shown.stdout) == [{"step": "as they are", "accuracy": 0.5}]
+    assert json.loads(shown.stdout) == {"arms": [{"step": "as they are", "accuracy": 0.5}]}
     assert "external         2 of   3 runs" in CliRunner().invoke(app, ["study", "list"]).output
 
 

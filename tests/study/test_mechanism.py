@@ -15,7 +15,7 @@ from koalib.model.depthwise import DepthwiseConv2d
 from koalib.model.weights import create, save_checkpoint
 from koalib.study import claims, ledger
 from koalib.study.comparisons import arm_runs
-from koalib.study.mechanism import answering, crossed, looking, saved_models, table, under
+from koalib.study.mechanism import answering, crossed, looking, saved_models, saved_runs, table, under
 from koalib.study.outcome import WEIGHTS_FILE
 from koalib.study.predict import model_input
 from koalib.study.runner import work_folder
@@ -126,7 +126,7 @@ def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded):
             folder = work_folder("mechanism", run)
             folder.mkdir(parents=True)
             save_checkpoint(knowing(films, made.table.grade.to_numpy(), modules), folder / WEIGHTS_FILE, {"size": 64})
-    assert {arm: len(of) for arm, of in saved_models().items()} == dict.fromkeys(TWO_BY_TWO, 3)
+    assert {arm: len(of) for arm, of in saved_models(saved_runs()).items()} == dict.fromkeys(TWO_BY_TWO, 3)
     benchmark.main(["--patients", "8", "--size", "64", "--resamples", "50"])
     found = ledger.read_measurement("mechanism")
     assert found["films"] == 16 and set(found["bands"]) == {"high", "middle", "low", "all"} and found["localisation"]["seeds"] == 3
@@ -136,6 +136,21 @@ def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded):
     answers = {a.claim: a for a in claims.answers()}
     assert (answers["C8"].value, answers["C8"].films, answers["C8"].runs) == (found["localisation"]["value"], "phantom", 12)
     assert [a.value for a in claims.answers() if a.claim == "C7"] == [found["noise"]["value"], found["bands"]["all"]["value"]]
+    assert answers["C8"].a_a == found["localisation"]["a_a"] and not answers["C8"].verdict.startswith("not")
+
+
+def test_a_measurement_of_other_runs_is_none(recorded):
+    row = {"value": 0.2, "low": 0.1, "high": 0.3, "seeds": 3, "a_a": 0.01, "arms": dict.fromkeys(TWO_BY_TWO, 0.5)}
+    for runs, verdict in ((saved_runs(), "holds"), ({**saved_runs(), "both": ["of", "another", "day"]}, "not measured yet")):
+        ledger.record_measurement("mechanism", {"runs": runs, "localisation": row})
+        assert {a.claim: a for a in claims.answers()}["C8"].verdict == verdict
+
+
+def test_gates_that_did_not_move_answer_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path))
+    fill("mechanism", gate=0.001)
+    found = {a.claim: a.verdict for a in claims.answers()}
+    assert found["C8"].startswith("not tested here: gct: the gates did not move")
 
 
 def test_nothing_recorded_is_an_empty_table(tmp_path, monkeypatch):
@@ -145,4 +160,4 @@ def test_nothing_recorded_is_an_empty_table(tmp_path, monkeypatch):
 
 def test_models_that_were_not_saved_are_named(recorded):
     with pytest.raises(UserError, match="model.safetensors"):
-        saved_models()
+        saved_models(saved_runs())

@@ -8,8 +8,8 @@ import pytest
 from koalib.errors import UserError
 from koalib.study import ledger, runner
 from koalib.study.experiment import Experiment
-from koalib.study.experiments import STUDIES, Arm, Study
-from koalib.study.summary import chosen_runs, study_table
+from koalib.study.experiments import STUDIES, Arm, Panel, Study
+from koalib.study.comparisons import arm_scores, chosen_runs
 
 TINY = Experiment("phantom", "convwgcnet_atto", patients=60, size=32, epochs=1, batch=16, lr=1e-3, precision="fp32")
 START = TINY.but(variant="start")
@@ -20,12 +20,12 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(runner, "work_folder", lambda study, name: tmp_path / "runs" / study / name)
     monkeypatch.setattr("os.nice", lambda by: 0)
-    small = Study("small", "for the tests", (
+    small = Study("small", "for the tests", (Panel("tiny", (
         Arm(TINY.but(variant="a"), seeds=(0, 1)),
         Arm(TINY.but(variant="searched"), rates=(1e-4, 1e-3)),
         Arm(TINY.but(variant="after"), after=START),
         Arm(TINY.but(model="resnet50", pretrained="imagenet", variant="elsewhere"), needs="ImageNet weights"),
-    ), first=(START,))
+    )),), first=(START,))
     monkeypatch.setitem(STUDIES, "small", small)
     monkeypatch.setattr(runner.sources, "find", lambda name: None)
     return small
@@ -40,9 +40,12 @@ def test_a_study_runs_to_its_end_and_then_does_nothing(study: Study, capsys: pyt
     assert "6 of 7 runs recorded, 1 need weights" in capsys.readouterr().out
     started = [run for run in ledger.read_runs("small") if run["experiment"]["variant"] == "after"]
     assert started[0]["pretrained_source"] == f"run:{START.run_name}"
-    table = study_table("small")
-    assert len(chosen_runs("small")) == 4 and set(table.arm) == {f"convwgcnet_atto/{v}" for v in ("a", "searched", "after")}
-    assert (table.qwk_low <= table.qwk).all() and (table.qwk <= table.qwk_high).all()
+    table = arm_scores("small").set_index("arm")
+    assert len(chosen_runs("small")) == 4
+    assert table.made.to_dict() == {"convwgcnet_atto/a": 2, "convwgcnet_atto/searched": 1, "convwgcnet_atto/after": 1, "resnet50/elsewhere": 0}
+    assert table.films["resnet50/elsewhere"] == "ImageNet weights" and table.qwk.isna()["resnet50/elsewhere"]
+    run = table.drop("resnet50/elsewhere")
+    assert (run.qwk_low <= run.qwk).all() and (run.qwk <= run.qwk_high).all()
 
 
 def test_minutes_stop_it_and_the_next_call_goes_on(study: Study) -> None:
