@@ -15,9 +15,9 @@ from torch import Tensor
 
 from koalib.errors import UserError
 
-# PyWavelets' name of a signal extension -> numpy.pad's. "zero" and "periodization" are handled apart.
+# PyWavelets' name of a signal extension -> numpy.pad's, where that repeats samples. The others are handled apart.
 EXTENSIONS = {"symmetric": "symmetric", "reflect": "reflect", "periodic": "wrap", "constant": "edge"}
-MODES = ("zero", "periodization", *EXTENSIONS)
+MODES = tuple(pywt.Modes.modes)
 
 
 @lru_cache(maxsize=None)
@@ -44,6 +44,11 @@ def _extend(x: Tensor, before: int, after: int, mode: str) -> Tensor:
     """Prolong the last axis by `before` and `after` samples in PyWavelets' signal extension `mode`."""
     if mode == "zero":
         return F.pad(x, (before, after))
+    if mode == "smooth" and x.shape[-1] == 1:  # a line needs two points
+        mode = "constant"
+    if mode not in EXTENSIONS:  # samples are weighed and summed: a linear map, which PyWavelets knows
+        weights = np.stack([pywt.pad(unit, (before, after), mode) for unit in np.eye(x.shape[-1])])
+        return x @ torch.as_tensor(weights, dtype=x.dtype, device=x.device)
     index = np.pad(np.arange(x.shape[-1]), (before, after), mode=EXTENSIONS[mode])
     return x[..., torch.as_tensor(index, device=x.device)]
 

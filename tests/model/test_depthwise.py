@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from torch import nn
 
+from benchmarks.kernels import SHAPES as REAL
 from koalib.model import depthwise, kernels
 from koalib.model.depthwise import DepthwiseConv2d, fused_convolution, use_fast_depthwise
 from koalib.model.layers import WTConv2d
@@ -85,6 +86,17 @@ def test_half_precision_stays_with_pytorch(layer):
         half = outcome(copy.deepcopy(layer), x)
     assert half[0].dtype == torch.float16
     compare(half, outcome(layer, x), 0.02)
+
+
+@pytest.mark.parametrize("channels, width, kernel, stride", REAL, ids=lambda n: str(n))
+def test_bfloat16_at_real_shapes(served, channels, width, kernel, stride):
+    """Every depthwise shape of ConvNeXt-T and EfficientNet-Lite0 at 224 px, as it is trained; the test's name says which fails."""
+    conv = nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels)
+    x = random(2, channels, width, width).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = outcome(DepthwiseConv2d.from_conv(conv), x)
+    assert found[0].dtype == torch.bfloat16
+    compare(found, outcome(conv, x), 0.02)
 
 
 @needs_numba
