@@ -120,7 +120,7 @@ def train(
     model: Annotated[str, typer.Option(help="A timm name: convwgcnet_atto, tf_efficientnet_lite0, ...")],
     pretrained: Annotated[str, typer.Option(help="none, imagenet, or a .safetensors file.")] = "none",
     gct: Annotated[str | None, typer.Option(help="none, dwconv, pwconv1, pwconv2, se, eca.")] = None,
-    wavelet: Annotated[str | None, typer.Option(help="none, replace, add, conv5.")] = None,
+    wavelet: Annotated[str | None, typer.Option(help="none, replace, add, conv5, unshuffle.")] = None,
     loss: Annotated[str, typer.Option(help="soft, ce, weighted, focal, corn, coral.")] = "soft",
     fold: Annotated[int | None, typer.Option(help="Fold that is tested; without it the data set's own split.")] = None,
     seed: int = 0,

@@ -11,10 +11,10 @@ from torch import nn
 
 from koalib.errors import UserError
 from koalib.model.depthwise import is_depthwise, use_fast_depthwise
-from koalib.model.layers import WTConv2d, WideBranchConv2d, make_gate, put_gate_before
+from koalib.model.layers import UnshuffledConv2d, WTConv2d, WideBranchConv2d, make_gate, put_gate_before
 
 GATES = ("none", "dwconv", "pwconv1", "pwconv2", "se", "eca")
-WAVELETS = ("none", "replace", "add", "conv5")
+WAVELETS = ("none", "replace", "add", "conv5", "unshuffle")
 # levels of wavelet decomposition where the map is 1/4, 1/8, 1/16, 1/32 of the film (WTConvNeXt, ECCV 2024)
 LEVELS = (5, 4, 3, 2)
 
@@ -38,8 +38,9 @@ def _levels_of(name: str, feature_info: list[dict], levels: tuple[int, ...]) -> 
 def _wavelet_layer(conv: nn.Conv2d, wavelet: str, levels: int, kernel_size: int, start: str) -> nn.Module:
     """What takes the place of one depthwise convolution of stride 1; see `add_wavelets_and_gates`."""
     channels, size, bias = conv.in_channels, conv.kernel_size[0], conv.bias is not None
-    if wavelet == "add":
-        layer = WTConv2d(channels, size, levels, wavelet_kernel=kernel_size, bias=bias, base_scale=None, scale=0.0)
+    if wavelet in ("add", "unshuffle"):
+        make = WTConv2d if wavelet == "add" else UnshuffledConv2d
+        layer = make(channels, size, levels, wavelet_kernel=kernel_size, bias=bias, base_scale=None, scale=0.0)
     elif wavelet == "conv5":
         layer = WideBranchConv2d(channels, size, bias=bias)
     else:
@@ -70,7 +71,7 @@ def add_wavelets_and_gates(model: nn.Module, gct: str = "dwconv", wavelet: str =
                            kernel_size: int = 5, replace_start: str = "random") -> nn.Module:
     """Give a timm network with depthwise convolutions the modules of ConvWGCNet, in place.
 
-    Parameters that were there keep their names and values. With wavelet "none", "add" or "conv5" the network's output
+    Parameters that were there keep their names and values. But with wavelet "replace" the network's output
     is unchanged by any gate until the first training step.
 
     Args:
@@ -78,7 +79,9 @@ def add_wavelets_and_gates(model: nn.Module, gct: str = "dwconv", wavelet: str =
             before the first ("pwconv1") or the last ("pwconv2") 1x1 convolution of a block, or nowhere ("none");
             "se" and "eca" put those channel gates, as controls, where "dwconv" puts GCT.
         wavelet: "add" a wavelet branch that starts at 0 beside each depthwise convolution; "replace" it by a wavelet
-            convolution as published; "conv5" adds a plain 5x5 branch as a control. Convolutions of stride 2 stay.
+            convolution as published. Controls: "unshuffle" adds the same branch without wavelets, of equal parameters and
+            multiply-adds; "conv5" adds a plain 5x5 branch, which changes how the network learns, not what it can compute.
+            Convolutions of stride 2 stay.
         levels: wavelet levels for maps of 1/4, 1/8, 1/16 and 1/32 of the film's size.
         kernel_size: of the wavelet bands (and of the base convolution in "replace").
         replace_start: "random", or "centre" to start "replace" from the centre of the old kernel.

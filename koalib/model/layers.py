@@ -139,7 +139,7 @@ class WTConv2d(DepthwiseConv2d):
         sizes, filtered = [], []
         for kernel in self._kernels():
             sizes.append(x.shape[-2:])
-            bands = dwt2d(x, self.wavelet, self.mode)
+            bands = self._split(x)
             x = bands[:, :, 0]
             out = depthwise_conv2d(bands.flatten(1, 2), kernel, None, padding=(kernel.shape[-1] // 2,) * 2)
             filtered.append(out.unflatten(1, (-1, 4)))
@@ -147,15 +147,46 @@ class WTConv2d(DepthwiseConv2d):
         for size, bands in zip(reversed(sizes), reversed(filtered)):
             if total is not None:
                 bands = torch.cat((bands[:, :, :1] + total.unsqueeze(2), bands[:, :, 1:]), 2)
-            total = idwt2d(bands, size, self.wavelet, self.mode)
+            total = self._join(bands, size)
         return total
+
+    def _split(self, x: Tensor) -> Tensor:
+        return dwt2d(x, self.wavelet, self.mode)
+
+    def _join(self, bands: Tensor, size: tuple[int, int]) -> Tensor:
+        return idwt2d(bands, size, self.wavelet, self.mode)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, levels={len(self.bands)}, wavelet={self.wavelet}"
 
 
+class UnshuffledConv2d(WTConv2d):
+    """Control of `WTConv2d` with as many parameters and multiply-adds: its bands and levels without the wavelet.
+
+    The four pixels of each 2x2 block take the places of the four Haar bands (pixel unshuffle), the first that of the low
+    band, from which the next level is made. What a wavelet adds is then the one difference: that bands are sums and
+    differences of pixels. It merges into no plain kernel. Arguments as `WTConv2d`'s, without ``wavelet`` and ``mode``.
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 5, levels: int = 1, **options):
+        super().__init__(channels, kernel_size, levels, **options)
+        self.wavelet = "unshuffle"  # none of PyWavelets': neither our kernels nor the ONNX export take it for Haar
+
+    def _split(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
+        return F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4))
+
+    def _join(self, bands: Tensor, size: tuple[int, int]) -> Tensor:
+        return F.pixel_shuffle(bands.flatten(1, 2), 2)[..., : size[0], : size[1]]
+
+
 class WideBranchConv2d(DepthwiseConv2d):
-    """Control of `WTConv2d`: the base convolution and a plain depthwise one beside it, scaled, without wavelets."""
+    """Control of `WTConv2d` for what a second, scaled branch does to the training by itself.
+
+    A plain depthwise convolution beside the base: two kernels on one input are one kernel, so with a base that is no
+    smaller the layer computes what the plain network's can, at its cost. It is no control for the wavelet branch's size;
+    `UnshuffledConv2d` is.
+    """
 
     def __init__(self, channels: int, kernel_size: int = 7, branch_kernel: int = 5, bias: bool = True):
         super().__init__(channels, kernel_size, padding=max(kernel_size, branch_kernel) // 2, bias=bias)

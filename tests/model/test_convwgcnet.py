@@ -6,6 +6,7 @@ import torch
 
 from koalib.errors import UserError
 from koalib.model.convwgcnet import GATES, WAVELETS, add_wavelets_and_gates, is_new_parameter
+from koalib.model.cost import multiply_adds, parameters
 from koalib.model.layers import WTConv2d
 
 SIZES = ("atto", "femto", "pico", "nano", "tiny")
@@ -44,7 +45,7 @@ def test_default_levels_by_stage():
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "convnext_atto", "tf_efficientnet_lite0"])
 @pytest.mark.parametrize("gct", GATES)
-@pytest.mark.parametrize("wavelet", ["none", "add", "conv5"])
+@pytest.mark.parametrize("wavelet", ["none", "add", "conv5", "unshuffle"])
 def test_the_start_keeps_the_output(name, gct, wavelet):
     network = build(name).double()
     before = logits(network)
@@ -69,6 +70,18 @@ def test_a_wavelet_scale_of_a_tenth_shows(name):
         if "scales" in parameter:
             value.data.fill_(0.1)
     assert (logits(network) - before).abs().max() > 1e-3 * before.abs().max()
+
+
+def test_bands_without_wavelets_cost_what_the_wavelets_cost():
+    ours, control = (build("convwgcnet_tiny", wavelet=wavelet) for wavelet in ("add", "unshuffle"))
+    assert parameters(ours) == parameters(control) and list(ours.state_dict()) == list(control.state_dict())
+    assert multiply_adds(ours, 64, 3) == multiply_adds(control, 64, 3)
+
+
+def test_a_plain_branch_costs_next_to_nothing():
+    """conv5 merges into the plain kernel: it is no control for the size of the wavelet branch."""
+    plain, control = (build("convwgcnet_tiny", wavelet=wavelet) for wavelet in ("none", "conv5"))
+    assert multiply_adds(plain, 64, 3) == multiply_adds(control, 64, 3)
 
 
 def test_replace_can_start_from_the_centre():

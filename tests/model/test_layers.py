@@ -1,12 +1,16 @@
 """Channel gates and wavelet convolutions keep to their definitions."""
 
+import numpy as np
 import pytest
+import pywt
 import torch
+from scipy.signal import correlate2d
 from torch import nn
 
 from benchmarks.reference import ReferenceWTConv2d
 from koalib.errors import UserError
-from koalib.model.layers import GCT, DepthwiseConv2d, WideBranchConv2d, WTConv2d, make_gate, put_gate_before
+from koalib.model.layers import GCT, DepthwiseConv2d, UnshuffledConv2d, WideBranchConv2d, WTConv2d, make_gate, put_gate_before
+from koalib.model.wavelets import dwt2d
 
 
 def random(*shape, seed=0):
@@ -119,17 +123,58 @@ def test_kernels_agree_with_pytorch_path_when_gated(monkeypatch):
 def test_filters_are_constants():
     layer = WTConv2d(16, 5, 2)
     assert {name.split(".")[0] for name in layer.state_dict()} == {"weight", "bias", "bands", "scales", "base_scale"}
-    x = random(1, 16, 8, 8)
-    before = ReferenceWTConv2d(layer).filters.clone()
+    x, film = random(1, 16, 8, 8), random(1, 1, 9, 8)
+    assert not list(layer.buffers())
+    before = [dwt2d(film, wavelet) for wavelet in ("haar", "db2")]
     optimiser = torch.optim.SGD(layer.parameters(), 0.1)
     layer(x).square().sum().backward()
     optimiser.step()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in layer.parameters())
-    assert torch.equal(ReferenceWTConv2d(layer).filters, before)
+    assert all(torch.equal(dwt2d(film, wavelet), old) for wavelet, old in zip(("haar", "db2"), before))
 
 
-def test_gradients_in_double_precision():
-    layer = WTConv2d(2, 3, 1, wavelet_kernel=3, scale=0.5).double()
+def by_pywavelets(layer, film):
+    """Algorithm 1 of the paper on one film (C, H, W), one channel and band after another."""
+    out = []
+    for c, x in enumerate(film):
+        low, sizes, filtered = x, [], []
+        for kernel, scale in zip(layer.bands, layer.scales):
+            sizes.append(low.shape)
+            low, details = pywt.dwt2(low, layer.wavelet, layer.mode)
+            rows = range(4 * c, 4 * c + 4)
+            filtered.append([correlate2d(band, kernel[i, 0], "same") * scale[0, i, 0, 0].item() for i, band in zip(rows, (low, *details))])
+        total = 0.0
+        for size, (first, *rest) in zip(reversed(sizes), reversed(filtered)):
+            total = pywt.idwt2((first + total, rest), layer.wavelet, layer.mode)[: size[0], : size[1]]
+        out.append(correlate2d(x, layer.weight[c, 0], "same") + layer.bias[c].item() + total)
+    return torch.tensor(np.stack(out))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("mode", ["zero", "symmetric", "antireflect"])
+@pytest.mark.parametrize("wavelet", ["haar", "db2", "bior2.2"])
+def test_any_wavelet_equals_the_definition(wavelet, mode):
+    layer = WTConv2d(3, 5, 2, wavelet, mode, base_scale=None, scale=0.7).double()
+    x = random(2, 3, 13, 10).double()
+    torch.testing.assert_close(layer(x), torch.stack([by_pywavelets(layer, film) for film in x.numpy()]), rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+def test_the_control_without_wavelets_filters_every_second_pixel():
+    layer = UnshuffledConv2d(16, 5, 2, wavelet_kernel=3, bias=False, base_scale=None, scale=1.0)
+    nn.init.zeros_(layer.weight)
+    x = random(1, 16, 9, 6)
+    for kernel in layer.bands:
+        nn.init.zeros_(kernel)
+        kernel[:, :, 1, 1] = 1
+    again = torch.zeros_like(x)
+    again[..., ::2, ::2] = x[..., ::2, ::2]  # the first of the four is kept by level 1 and again by level 2
+    torch.testing.assert_close(layer(x), x + again)
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db2"])
+def test_gradients_in_double_precision(wavelet):
+    layer = WTConv2d(2, 3, 1, wavelet, wavelet_kernel=3, scale=0.5).double()
     assert torch.autograd.gradcheck(layer, random(1, 2, 5, 4).double().requires_grad_())
 
 
