@@ -167,11 +167,11 @@ def train(
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A model.safetensors.")],
     dataset: Annotated[str, typer.Option(help="A data set's name or a path.")],
-    split: Annotated[str | None, typer.Option(help="One split only.")] = None,
+    split: Annotated[str | None, typer.Option(help="One split only, even one that trained the model.")] = None,
     data: Data = "",
     json_: Json = False,
 ) -> None:
-    """Score a trained model on a data set, with intervals over patients."""
+    """Score a trained model on the films of a data set that did not train it, with intervals over patients."""
     from koalib.study.evaluation import evaluate as evaluate_checkpoint
 
     document = evaluate_checkpoint(checkpoint, dataset, split=split, data=data or None)
@@ -179,7 +179,11 @@ def evaluate(
         print_json(document)
         return
     for name, (low, high) in document["intervals"].items():
-        print(f"{name:20s} {document[name]:.3f} ({low:.3f} to {high:.3f})")
+        print(f"{name:28s} {interval({'value': document[name], 'low': low, 'high': high})}")
+    for grade, sets in document["coverage"].items():
+        print(f"{'coverage of the sets, ' + grade:28s} {interval(sets | {'value': sets['coverage']})}, {sets['size']:.2f} grades in a set")
+    for line in document["notes"]:
+        print(f"note: {line}")
     print(f"{document['n']} films; rows true grade, columns predicted:")
     for row in document["confusion"]:
         print("".join(f"{count:6d}" for count in row))

@@ -18,6 +18,9 @@ GRADE_NAMES = ("none", "doubtful", "minimal", "moderate", "severe")
 FLAGS = ("inverted", "low_contrast", "bit16", "two_knees", "conflicting_grade")
 TEXTS = ("image_id", "path", "split", "patient", "side", "group", "mode", "sha256", "exact_twin_of", "mirrored_twin_of")
 
+PATIENT = r"(?:^|_)(\d{7})(?:[LR]|_[12])$"
+"""The patient in the names that films of the Osteoarthritis Initiative have: ``9003175L``, ``9003175_1`` (a re-crop)."""
+
 
 class DatasetMissing(UserError):
     """A set that is not where it was looked for; the text ends in numbered steps to get it."""
@@ -135,7 +138,7 @@ def info(name: str) -> DatasetInfo:
         UserError: no such set.
     """
     if name not in DATASETS:
-        raise UserError(f"{name}: no such data set; choose {', '.join(DATASETS)}, phantom, or a path of your own")
+        raise UserError(f"{name}: no public set of that name; choose {' or '.join(DATASETS)} (koalib data audit looks into films of your own)")
     return DATASETS[name]
 
 
@@ -146,6 +149,19 @@ def read_manifest(name: str) -> pd.DataFrame:
         raise UserError(f"{file.name}: the manifest is missing from data/manifests; koalib needs a complete checkout")
     types = {column: str for column in TEXTS} | {column: bool for column in FLAGS}
     return pd.read_csv(file, dtype=types, keep_default_na=False)
+
+
+def of_split(table: pd.DataFrame, name: str, split: str) -> pd.Series:
+    """Which rows show films of one split of a public set, whatever the set is called that they lie in.
+
+    Known by their pixels, where ``table`` has the column ``sha256``, and by the patient's number in ``image_id``, so
+    that other crops and sizes of the same knees are known too.
+    """
+    manifest = read_manifest(name)
+    manifest = manifest[manifest["split"] == split]
+    patients = table["image_id"].astype(str).str.extract(PATIENT, expand=False)
+    found = patients.isin(set(manifest["patient"]) - {""})
+    return found | table["sha256"].isin(manifest["sha256"]) if "sha256" in table else found
 
 
 def steps(name: str, reason: str) -> str:

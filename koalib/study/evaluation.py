@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from koalib.data import registry
 from koalib.data.datasets import load
 from koalib.errors import UserError
 from koalib.machine import device
 from koalib.model.weights import load_checkpoint
 from koalib.study import ledger
 from koalib.study.calibration import ece_if_calibrated
-from koalib.study.metrics import evaluation
+from koalib.study.conformal import coverage_by_grade
+from koalib.study.metrics import decide, evaluation
 from koalib.study.predict import predict
 
 SEAL = "headline"  #: the study whose protocol opens the official test
@@ -19,26 +24,66 @@ SEAL = "headline"  #: the study whose protocol opens the official test
 def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, data: str | Path | None = None) -> dict:
     """The document of ``koalib evaluate --json`` (design: ``n, accuracy, ..., intervals, per_grade, confusion``).
 
-    Probabilities are tempered as the checkpoint says; the plain names are argmax. Intervals resample patients.
+    Probabilities are tempered as the checkpoint says; the plain names are argmax, ``*_tuned`` the file's own thresholds,
+    ``*_expected`` the rounded expected grade, ``coverage`` that of the file's prediction sets. Intervals resample patients.
     ``ece_if_calibrated`` is the range of the ECE that so many films would show if the probabilities were right.
-    The official test split of a public set is left out until the study ``headline`` is unsealed.
+
+    Films that trained the model are left out unless their split is named; the official test split of a public set is
+    left out, wherever it lies, until the study ``headline`` is unsealed. ``left_out`` counts both, ``fitted_on`` the
+    scored films that temperature, thresholds and sets were fitted on, and ``notes`` says so in words.
 
     Raises:
-        UserError: an unreadable checkpoint, a missing data set, a split without films or still sealed.
+        UserError: an unreadable checkpoint, a missing data set, a split without films or still sealed, nothing left to score.
     """
     model, metadata = load_checkpoint(checkpoint)
     knees = load(dataset, data=data)
-    closed = ledger.sealed(knees.table.assign(dataset=knees.name)).to_numpy() & (not ledger.unsealed(SEAL))
-    if split == "test" and closed.any():
-        raise UserError(f"{dataset}: its test split is sealed; koalib study unseal {SEAL} opens it under docs/protocol.md")
-    knees = knees.select(~closed)
-    if split is not None:
-        rows = (knees.table.split == split).to_numpy()
-        if not rows.any():
-            found = ", ".join(sorted(knees.table.split.dropna().astype(str).unique())) or "none"
-            raise UserError(f"{dataset}: no film in split {split!r}; its splits are: {found}")
-        knees = knees.select(rows)
+    table = knees.table.assign(dataset=knees.name)
+    closed = ledger.sealed(table).to_numpy() & (not ledger.unsealed(SEAL))
+    trained, fitted = (_served(metadata, table, role).to_numpy() for role in ("train", "val"))
+    wanted = _of_split(table, dataset, split)
+    if closed[wanted].all() or (split is not None and closed[wanted].any()):
+        raise UserError(f"{dataset}: its films of the official test split are sealed; koalib study unseal {SEAL} opens them under docs/protocol.md")
+    scored = wanted & ~closed & (~trained | (split is not None))
+    if not scored.any():
+        raise UserError(f"{dataset}: every film of it trained {Path(checkpoint).name} or is sealed; name another set, or a split with --split")
+    knees, rule = knees.select(scored), metadata["decision"]
+    grade, groups = knees.table.grade.to_numpy(), knees.table.group.to_numpy()
     # fp32 everywhere, so that the same file gives the same scores on every machine
-    p = predict(model.to(device()), knees.pixels(metadata["size"]), temperature=metadata["decision"]["temperature"])
-    document = evaluation(knees.table.grade.to_numpy(), p, knees.table.group.to_numpy())
-    return {"checkpoint": Path(checkpoint).name, "dataset": knees.name, "split": split} | document | {"ece_if_calibrated": ece_if_calibrated(p)}
+    p = predict(model.to(device()), knees.pixels(metadata["size"]), temperature=rule["temperature"])
+    document = evaluation(grade, p, groups, tuned=decide(p, rule["thresholds"]))
+    left_out = {"trained_on": int((wanted & ~closed & ~scored).sum()), "sealed": int((wanted & closed).sum())}
+    counts = {"left_out": left_out, "trained_on": int(trained[scored].sum()), "fitted_on": int(fitted[scored].sum())}
+    return {"checkpoint": Path(checkpoint).name, "dataset": knees.name, "split": split} | document | counts | {
+        "notes": _notes(counts, metadata, knees.name),
+        "coverage": coverage_by_grade(p, grade, groups, rule["conformal"]),
+        "ece_if_calibrated": ece_if_calibrated(p),
+    }
+
+
+def _served(metadata: dict, table: pd.DataFrame, role: str) -> pd.Series:
+    """Which films the checkpoint says it was trained with (``train``) or fitted on (``val``): the split of that name of its data set."""
+    home = metadata.get("trained_on")
+    by_name = (table.dataset == home) & (table.split == role)
+    return by_name | registry.of_split(table, home, role) if home in registry.DATASETS else by_name
+
+
+def _of_split(table: pd.DataFrame, dataset: str, split: str | None) -> np.ndarray:
+    rows = np.ones(len(table), bool) if split is None else (table.split == split).to_numpy()
+    if not rows.any():
+        found = ", ".join(sorted(table.split.dropna().astype(str).unique())) or "none"
+        raise UserError(f"{dataset}: no film in split {split!r}; its splits are: {found}")
+    return rows
+
+
+def _notes(counts: dict, metadata: dict, dataset: str) -> list[str]:
+    """What flatters the scores, or was left out of them, a line each."""
+    said = {
+        "films that trained the model are left out": counts["left_out"]["trained_on"],
+        "films of the sealed official test split are left out": counts["left_out"]["sealed"],
+        "of the films scored trained the model: these are no scores of what it can do": counts["trained_on"],
+        "of the films scored also chose the epoch and fitted temperature, thresholds and sets, which flatters every figure": counts["fitted_on"],
+    }
+    lines = [f"{number} {what}" for what, number in said.items() if number]
+    if dataset == metadata.get("trained_on") and "-fold" in metadata.get("run", ""):
+        lines.append("the model was trained on folds of this set: all but one fold of the films scored trained or selected it")
+    return lines

@@ -23,6 +23,7 @@ REPORTED = (
     "accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1",
     "qwk", "mae", "auc_kl2", "brier", "rps", "ece",
 )
+BY_RULE = ("accuracy", "balanced_accuracy", "macro_f1", "qwk", "mae", "sensitivity_kl2", "specificity_kl2")  #: shown for each rule of decision
 FOUR_SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")  #: their mean is what the thesis reports
 _GRADES = np.arange(N_GRADES)
 _DISTANCE = np.abs(_GRADES[:, None] - _GRADES)
@@ -286,20 +287,22 @@ def per_grade(grade: np.ndarray, p: np.ndarray, decision: Decision = "argmax") -
     }
 
 
-def evaluation(grade: np.ndarray, p: np.ndarray, groups: np.ndarray, n: int = 10_000, seed: int = 0) -> dict:
-    """The document of ``koalib evaluate --json``: scores of argmax, ``intervals``, ``per_grade``, ``confusion``.
+def evaluation(grade: np.ndarray, p: np.ndarray, groups: np.ndarray, n: int = 10_000, seed: int = 0, tuned: np.ndarray | None = None) -> dict:
+    """The document of ``koalib evaluate --json``: scores of argmax, ``*_expected`` and ``*_tuned`` beside them, ``intervals``, ``per_grade``, ``confusion``.
 
-    It holds only what JSON knows: an undefined number is None.
+    It holds only what JSON knows: an undefined number is None. ``tuned``: as in `scores`.
     """
     grade, p = check_predictions(grade, p)
-    table = summary(grade, p, groups, n, seed)
+    table = summary(grade, p, groups, n, seed, tuned=tuned)
     grades = per_grade(grade, p)
     for k, row in grades.items():
         row["intervals"] = {name: [table[f"{name}_{k}"][end] for end in ("low", "high")] for name in ("precision", "recall", "f1")}
+    rules = ("", "_expected") if tuned is None else ("", "_expected", "_tuned")
+    names = dict.fromkeys((*REPORTED, *(name + rule for rule in rules for name in BY_RULE)))
     return {
         "n": len(grade),
-        **{name: table[name]["value"] for name in REPORTED},
-        "intervals": {name: [table[name]["low"], table[name]["high"]] for name in REPORTED},
+        **{name: table[name]["value"] for name in names},
+        "intervals": {name: [table[name]["low"], table[name]["high"]] for name in names},
         "per_grade": {k: {name: v if isinstance(v, dict) else _json(v) for name, v in row.items()} for k, row in grades.items()},
         "confusion": confusion(grade, decide(p)).tolist(),
     }

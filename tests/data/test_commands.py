@@ -39,8 +39,9 @@ def test_verify_lists_what_differs_and_exits_1(small_chen, films):
 
 def test_verify_names_the_users_mistake(tmp_path):
     assert isinstance(koalib_data("verify", "chen2018", "--data", tmp_path).exception, DatasetMissing)
-    unknown = koalib_data("verify", "chen2019", "--data", tmp_path).exception
-    assert isinstance(unknown, UserError) and "chen2019" in str(unknown) and "chen2018" in str(unknown)
+    for command in ("verify", "fetch"):  # what they do not take, they do not offer
+        unknown = koalib_data(command, "chen2019", "--data", tmp_path).exception
+        assert isinstance(unknown, UserError) and "chen2019" in str(unknown) and "choose gornale2020 or chen2018" in str(unknown) and "phantom" not in str(unknown)
 
 
 def test_fetch_downloads_and_verifies(small_chen, server, tmp_path):

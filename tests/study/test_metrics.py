@@ -139,7 +139,8 @@ def test_bootstrap_repeats_with_its_seed(films):
 def test_evaluation_is_the_documented_json(films):
     grade, p, patient = films
     found = json.loads(json.dumps(metrics.evaluation(grade, p, patient, n=300), allow_nan=False))
-    assert list(found) == ["n", *metrics.REPORTED, "intervals", "per_grade", "confusion"]
+    names = dict.fromkeys((*metrics.REPORTED, *metrics.BY_RULE, *(f"{name}_expected" for name in metrics.BY_RULE)))
+    assert list(found) == ["n", *names, "intervals", "per_grade", "confusion"]
     assert all(found["intervals"][name][0] <= found[name] <= found["intervals"][name][1] for name in metrics.REPORTED)
     assert sum(map(sum, found["confusion"])) == found["n"] == 300 and found["per_grade"]["4"]["n"] == sum(grade == 4)
 
