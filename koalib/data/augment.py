@@ -1,8 +1,11 @@
 """Augmentation of knee films, batched on tensors: every film of a batch gets its own random parameters.
 
-torchvision's v2 transforms draw one set of parameters for a whole batch, from the global generator. Here all geometry is
-one affine grid a film, sampled once, and all randomness comes from the generator that is passed in, so a training step
-can be repeated exactly. What may be changed in a knee film, and what may not, is the subject of notebook 02.
+torchvision's v2 transforms draw one set of parameters for a whole batch, from the global generator, and its functions
+take one angle, one sigma, one rectangle a call. Here every film has its own, drawn from the generator that is passed in:
+its state is saved with a training, which then goes on bit for bit where it stopped, and the draws can be applied to masks
+and landmarks too. From torchvision come the mirror images, which need no parameter; the tests compare turning, scaling
+and blurring with it. Speed is no reason: film by film it is about as fast (benchmarks/augment.py). What may be changed in
+a knee film, and what may not, is the subject of notebook 02.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+from torchvision.transforms.v2 import functional as v2
 
 from koalib.errors import UserError
 
@@ -160,8 +164,8 @@ def gaussian_blur(x: Tensor, sigma: Tensor) -> Tensor:
 
 def _geometry(x: Tensor, draws: Draws) -> Tensor:
     if draws.theta is None:
-        x = torch.where(draws.flip[:, None, None, None], x.flip(-1), x)
-        return torch.where(draws.upside_down[:, None, None, None], x.flip(-2), x)
+        x = torch.where(draws.flip[:, None, None, None], v2.horizontal_flip(x), x)
+        return torch.where(draws.upside_down[:, None, None, None], v2.vertical_flip(x), x)
     grid = F.affine_grid(draws.theta, list(x.shape), align_corners=False)
     if draws.bend is not None:
         grid = grid + F.interpolate(draws.bend, size=x.shape[-2:], mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
