@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.kernels [--rounds 7]
 
 With one thread its processor time is measured, which other work on the machine changes little; with more, the wall
-clock. Both kernels take turns; the least time counts. Cases of other numbers of threads are kept.
+clock. Both kernels take turns; the least time counts. Cases of other numbers of threads are kept; each names its processor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from koalib.machine import describe
+from koalib.machine import processor
 from koalib.model import kernels
 from koalib.model.kernels.choice import TABLE, WORKS
 from koalib.paths import atomic_write
@@ -70,11 +70,11 @@ def main() -> None:
         for channels, width, side, stride in SHAPES:
             found = {work: least_milliseconds(pair, options.rounds)
                      for work, pair in rivals(channels, width, side, stride, kind).items()}
-            cases.append({"type": str(kind).removeprefix("torch."), "kernel": side, "stride": stride, "width": width,
+            cases.append({"processor": processor(), "type": str(kind).removeprefix("torch."), "kernel": side, "stride": stride, "width": width,
                           "threads": threads, "channels": channels, "milliseconds_ours_torch": found,
                           "ours": {work: found[work][0] < found[work][1] for work in WORKS}})  # fmt: skip
     rows = ",\n  ".join(json.dumps(case) for case in cases)
-    atomic_write(TABLE, f'{{"processor": {json.dumps(describe()["processor"])}, "films": {FILMS}, "cases": [\n  {rows}\n]}}\n')
+    atomic_write(TABLE, f'{{"films": {FILMS}, "cases": [\n  {rows}\n]}}\n')
 
 
 if __name__ == "__main__":

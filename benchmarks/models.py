@@ -2,7 +2,8 @@
 
     python -m benchmarks.models [--size 224] [--batch 16] [--rounds 3] [--only PART_OF_A_NAME]
 
-Times are medians over rounds in which all networks take turns, so that a slower minute of the machine hits all of them.
+Times are medians over rounds in which all networks take turns, in another order each time, so that a slower minute of the
+machine hits all of them and none always comes after the same one.
 Memory is how far a fresh process grows over one training step: weights, gradients, optimiser state, activations, scratch.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from koalib.study.experiments import STUDIES
 from koalib.study.ledger import record_measurement
 
 Network = tuple[str, str, str]  # timm's name of the backbone, gct, wavelet
+CALLS = 2  #: timed together in each round
 
 
 def networks() -> list[Network]:
@@ -42,6 +45,11 @@ def build(network: Network) -> nn.Module:
     name, gct, wavelet = network
     torch.manual_seed(0)
     return create(name, gct=gct, wavelet=wavelet).to(memory_format=torch.channels_last)
+
+
+def in_turn(chosen: list[Network], number: int) -> list[Network]:
+    """The order of round ``number``: a permutation of its own."""
+    return random.Random(number).sample(chosen, len(chosen))
 
 
 def label(network: Network) -> str:
@@ -73,11 +81,12 @@ def training_step(model: nn.Module, films: torch.Tensor, kind: str) -> Callable[
 
 
 def milliseconds(work: Callable[[], object], films: int) -> float:
-    """Time of one call for each film, after a call that warms up."""
+    """Time of a call for each film, the mean of `CALLS` after one that warms up."""
     work()
     began = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - began) / films
+    for _ in range(CALLS):
+        work()
+    return 1000 * (time.perf_counter() - began) / (CALLS * films)
 
 
 def turn(network: Network, films: torch.Tensor, kind: str) -> tuple[float, float]:
@@ -119,7 +128,7 @@ def main() -> None:
     films = some_films(asked.batch, asked.size)
     times: dict[Network, list[tuple[float, float]]] = {network: [] for network in chosen}
     for number in range(asked.rounds):
-        for network in chosen:
+        for network in in_turn(chosen, number):
             times[network].append(turn(network, films, kind))
             print(f"round {number + 1}/{asked.rounds}  {label(network):45s} inference {times[network][-1][0]:7.1f}  training {times[network][-1][1]:7.1f} ms a film", flush=True)
     rows = []

@@ -3,7 +3,7 @@
     python -m benchmarks.speed [--models tiny atto lite0] [--types fp32 bf16] [--rounds 7] [--batch 16]
 
 Rivals take turns in every round. Wall-clock and processor time are both recorded: on a machine shared with other work
-the second says more. What is measured anew replaces what was recorded before, case by case.
+the second says more. What is measured anew replaces what was recorded before, case by case; each case names its machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import koalib.model  # noqa: F401 (registers ConvWGCNet)
 from benchmarks.memory import peak_mebibytes
 from benchmarks.reference import use_reference
 from koalib.model.depthwise import use_fast_depthwise
-from koalib.study.ledger import read_measurement, record_measurement
+from koalib.machine import processor
+from koalib.study.ledger import read_measurement, record_measurement, stamp
 
 SIZE, CLASSES = 224, 5
 
@@ -124,11 +125,11 @@ def main() -> None:
             case = race(model, precision, options.batch, options.rounds)
             for name, entry in case.items():
                 entry["step_peak_mib"] = _peak_in_fresh_process(model, name, precision, options.batch)
-            record[f"{model} {precision}"] = {"batch": options.batch, "rounds": options.rounds, "rivals": case,
-                                              "over_plain": ratios(case)}  # fmt: skip
+            record[f"{model} {precision}"] = stamp() | {"batch": options.batch, "rounds": options.rounds, "rivals": case,
+                                                        "over_plain": ratios(case)}  # fmt: skip
             record_measurement("speed", {"size": SIZE, "cases": record})
             for name, ratio in record[f"{model} {precision}"]["over_plain"].items():
-                print(f"{model:6s} {precision} {name:20s} {case[name]['step']['wall']:6.2f} s a step, over plain: {ratio}", flush=True)
+                print(f"{model:6s} {precision} {name:20s} {case[name]['step']['wall']:6.2f} s a step, over plain: {ratio}, {processor()}", flush=True)
 
 
 if __name__ == "__main__":

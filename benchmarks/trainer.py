@@ -4,8 +4,9 @@
 
 *speed*: films a second while all layers train; the rivals take turns, the figure is the median of the rounds.
 *race*: seconds of training until quadratic weighted kappa on chen2018's validation films reaches .75. All plan the same
-number of epochs, and stop at the first look that reaches it, or after eight minutes; looks are equally many films apart,
-and the clock stands while they last. What is measured anew replaces what was recorded before. fastai is left out where
+number of epochs, and stop at the first look that reaches it, or after nine minutes; looks are equally many films apart,
+and the clock stands while they last. What is measured anew replaces what was recorded before; each race and the speeds name
+their machine. A race that is stopped (Ctrl-C, kill) is recorded as far as it went, as interrupted. fastai is left out where
 it is not installed (pip install fastai), and that is said.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import signal
 import statistics
 import tempfile
 import time
@@ -24,12 +26,12 @@ import torch
 from benchmarks.trainer_rivals import MODEL, RIVALS, Probabilities, Task
 from koalib.data.datasets import load
 from koalib.machine import precision, processor
-from koalib.study.ledger import read_measurement, record_measurement
+from koalib.study.ledger import read_measurement, record_measurement, stamp
 from koalib.study.metrics import scores
 
 BATCH, TARGET = 32, 0.75
 SPEED = {"size": 224, "films": 320, "rounds": 4}
-RACE = {"size": 224, "epochs": 4, "films_between_looks": 45 * BATCH, "give_up_seconds": 480}
+RACE = {"size": 224, "epochs": 4, "films_between_looks": 45 * BATCH, "give_up_seconds": 540}
 
 
 class Over(Exception):
@@ -45,7 +47,10 @@ def films_per_second(rival: str, task: Task) -> float:
 
 
 def race(rival: str, task: Task) -> dict:
-    """The curve of (films, seconds, QWK), and the films and seconds at the target, None where it was not reached."""
+    """The curve of (films, seconds, QWK), and the films and seconds at the target, None where it was not reached.
+
+    ``interrupted`` is there, and true, where somebody stopped the race before it was won or given up.
+    """
     curve: list[tuple[int, float, float]] = []
     steps, spent, since = 0, 0.0, time.perf_counter()
 
@@ -62,12 +67,15 @@ def race(rival: str, task: Task) -> dict:
             raise Over
         since = time.perf_counter()
 
+    stopped = {}
     try:
         RIVALS[rival](task, look)
     except Over:
         pass
+    except KeyboardInterrupt:
+        stopped = {"interrupted": True}
     won = bool(curve) and curve[-1][2] >= TARGET
-    return {"films": curve[-1][0] if won else None, "seconds": curve[-1][1] if won else None, "curve": curve}
+    return {"films": curve[-1][0] if won else None, "seconds": curve[-1][1] if won else None, "curve": curve} | stopped
 
 
 def make_task(folder: str, data: str | None, size: int, epochs: int, seed: int = 0, films: int | None = None) -> Task:
@@ -91,17 +99,22 @@ def measure_speed(rivals: list[str], data: str | None) -> dict:
                 if turn:  # the first is a warm-up
                     rates[rival].append(round(rate, 2))
                 print(f"round {turn} of {SPEED['rounds']}: {rival} {rate:.1f} films/s", flush=True)
-    return SPEED | {"rounds_films_per_second": rates, "films_per_second": {rival: statistics.median(found) for rival, found in rates.items()}}
+    return stamp() | SPEED | {"rounds_films_per_second": rates, "films_per_second": {rival: statistics.median(found) for rival, found in rates.items()}}
 
 
 def measure_race(rivals: list[str], seeds: list[int], data: str | None, before: dict) -> dict:
     """The races of each rival by seed; those of an earlier call are kept."""
     runs = {rival: dict(by_seed) for rival, by_seed in before.get("runs", {}).items()}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill is an interruption too
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             task = make_task(folder, data, RACE["size"], RACE["epochs"], seed)
             for rival in rivals:
-                runs.setdefault(rival, {})[str(seed)] = race(rival, task)
+                found = race(rival, task)
+                if found["curve"]:
+                    runs.setdefault(rival, {})[str(seed)] = stamp() | found
+                if "interrupted" in found:
+                    return RACE | {"target": TARGET, "runs": runs}
     return RACE | {"target": TARGET, "runs": runs}
 
 

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,7 +28,7 @@ import pandas as pd
 from koalib.data import registry
 from koalib.errors import UserError
 from koalib.machine import commit, describe, versions
-from koalib.paths import PROTOCOL, ROOT, atomic_write, results_dir
+from koalib.paths import PROTOCOL, atomic_write, results_dir
 
 RUN_FILE, PREDICTIONS_FILE = "run.json", "predictions.csv.gz"
 COLUMNS = ["dataset", "image_id", "group", "split", "grade", "p0", "p1", "p2", "p3", "p4"]
@@ -184,19 +185,20 @@ def _committed(file: Path) -> bool:
 # ---------------------------------------------------------------- other measurements
 
 
+def stamp() -> dict:
+    """The machine, versions, commit and time of what is measured now; a part of a record that is renewed by itself has its own."""
+    return {"machine": describe(), "versions": versions(), "commit": commit(), "measured_at": now()}
+
+
 def record_measurement(name: str, measured: dict) -> Path:
-    """Keep a measurement as ``data/results/NAME.json`` with the machine, versions, commit and time it was made at."""
-    stamp = {"machine": describe(), "versions": versions(), "commit": commit(), "measured_at": now()}
-    return write_json(results_dir() / f"{name}.json", stamp | measured)
+    """Keep a measurement as ``data/results/NAME.json`` with its `stamp`; say so where no commit holds the code that made it."""
+    stamped = stamp()
+    if stamped["commit"].endswith("+"):
+        print(f"{name}: measured with uncommitted changes of koalib (commit {stamped['commit']}); commit them and measure again", file=sys.stderr)
+    return write_json(results_dir() / f"{name}.json", stamped | measured)
 
 
 def read_measurement(name: str) -> dict | None:
     """A recorded measurement, or None."""
     file = results_dir() / f"{name}.json"
     return json.loads(file.read_text()) if file.is_file() else None
-
-
-def display_path(path: Path) -> str:
-    """A path relative to the project where it lies inside it, so that no machine's folders get into a record."""
-    path = Path(path).resolve()
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name

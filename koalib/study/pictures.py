@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from koalib.study.style import ARMS, FAINT, GRADES, HEAT, INK, SOFT, canvas, finish, styled
+from koalib.study.style import ARMS, FAINT, GRADES, HEAT, INK, canvas, finish, styled
 
 _KL = [f"KL {k}" for k in range(5)]
 
@@ -53,22 +53,6 @@ def film_rows(rows: Mapping[str, np.ndarray], data: str, title: str = "", names:
         line[0].set_ylabel(kind, fontsize=9)
     for cell, name in zip(axes[0], names, strict=False):
         cell.set_title(name, fontsize=9, loc="center", pad=4)
-    return finish(figure, title, data)
-
-
-@styled
-def probability_bars(p: np.ndarray, data: str, title: str = "", held: Sequence[int] = ()) -> Figure:
-    """The five probabilities of one film, p is (5,); the grades of its prediction set are framed."""
-    figure, axes = canvas(4.4, 2.1)
-    bars = axes.barh(range(5), p, height=0.68, color=GRADES)
-    for k, bar in enumerate(bars):
-        if k in held:
-            bar.set(edgecolor=INK, linewidth=1.4)
-        axes.annotate(f"{p[k]:.0%}", (p[k], k), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK if k in held else SOFT)
-    axes.set(yticks=range(5), yticklabels=_KL, xlim=(0, 1.08), xticks=[])
-    axes.invert_yaxis()
-    axes.spines["bottom"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
     return finish(figure, title, data)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from koalib.study.style import ARMS, GRADES, INK, SEQUENTIAL, SOFT, THESIS, canvas, finish, label_ends, signed, styled
 
@@ -204,25 +204,6 @@ def two_by_two(cells: Mapping[str, Interval], data: str, title: str = "", label:
     axes.set(xticks=(0, 1), xticklabels=("no gates", "gates (GCT)"), xlim=(-0.25, 1.25), ylabel=f"{label}, 95 % interval")
     axes.grid(axis="y")
     label_ends(axes, ends, palette)
-    return finish(figure, title, data)
-
-
-@styled
-def trade_off(rows: pd.DataFrame, data: str, title: str = "", xlabel: str = "million parameters", ylabel: str = "accuracy") -> Figure:
-    """Cost against score: arm, cost, value, low, high; the cost on a logarithmic axis, each point named."""
-    palette = colours(rows.arm)
-    figure, axes = canvas(6.0, 3.6)
-    for _, row in rows.iterrows():
-        axes.plot([row.cost, row.cost], [row.low, row.high], color=palette[row.arm], lw=1.4, alpha=0.6)
-        axes.plot(row.cost, row.value, "o", ms=7, color=palette[row.arm])
-        axes.annotate(row.arm, (row.cost, row.value), xytext=(7, 3), textcoords="offset points", fontsize=8.5)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(axis="y")
-    axes.margins(x=0.18)
     return finish(figure, title, data)
 
 

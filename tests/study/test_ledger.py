@@ -92,6 +92,13 @@ def test_read_only_ledger_is_one_line_and_keeps_the_run(tmp_path: Path, monkeypa
     assert (tmp_path / "work" / ledger.RUN_FILE).is_file()
 
 
+def test_a_measurement_of_uncommitted_code_is_said(results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    for found in ("0123abcd", "0123abcd+"):
+        monkeypatch.setattr(ledger, "commit", lambda found=found: found)
+        ledger.record_measurement("speed", {})
+    assert capsys.readouterr().err.count("speed: measured with uncommitted changes") == 1
+
+
 def test_measurements_name_their_machine(results: Path) -> None:
     ledger.record_measurement("speed", {"ratio": 1.5})
     found = ledger.read_measurement("speed")

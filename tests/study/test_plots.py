@@ -11,7 +11,7 @@ from koalib.study.style import save, signed, spread
 
 DATA = "phantom, 10 knees"
 COUNTS = np.diag([5, 4, 3, 2, 1])
-ROWS = pd.DataFrame([{"label": "a", "arm": "a", "cost": 3.0, "value": 1.0, "low": 0.5, "high": 2.0}, {"label": "b", "arm": "b", "cost": 9.0, "value": -1.0, "low": -2.0, "high": 1.0}])
+ROWS = pd.DataFrame([{"label": "a", "arm": "a", "value": 1.0, "low": 0.5, "high": 2.0}, {"label": "b", "arm": "b", "value": -1.0, "low": -2.0, "high": 1.0}])
 CURVES = pd.DataFrame([{"arm": a, "run": r, "epoch": e, "seconds": 2.0 * e, "val_qwk": s * e / 3} for a, s in (("x", 0.9), ("y", 0.6)) for r in "12" for e in (1, 2, 3)])
 CELLS = {name: {"value": 0.8, "low": 0.7, "high": 0.9} for name in ("neither", "gct", "wavelet", "both")}
 FILMS, P = np.full((3, 32, 32), 128, np.uint8), np.full((3, 5), 0.2)
@@ -25,11 +25,9 @@ FIGURES = {
     "by_grade": lambda: plots.by_grade({"x": [CELLS["both"]] * 5, "y": [CELLS["both"]] * 5}, DATA, level=0.9),
     "lines": lambda: plots.lines(ROWS.assign(level=[0, 1], arm="x"), DATA),
     "two_by_two": lambda: plots.two_by_two(CELLS, DATA),
-    "trade_off": lambda: plots.trade_off(ROWS, DATA),
     "bars": lambda: plots.bars(pd.Series({"x": 1.0}), DATA),
     "heat_maps": lambda: pictures.heat_maps(FILMS, {"Grad-CAM": FILMS / 255}, DATA, outline=np.eye(32, dtype=bool)[None].repeat(3, 0)),
     "film_rows": lambda: pictures.film_rows({"a": FILMS, "b": FILMS[:1]}, DATA, names=["1"]),
-    "probability_bars": lambda: pictures.probability_bars(P[0], DATA, held=(1, 2)),
     "prediction_sets": lambda: pictures.prediction_sets(P, np.ones((3, 5), bool), np.array([0, 1, 2]), DATA),
 }
 
