@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-
 from koalib.model.checkpoints import read_checkpoint
 from koalib.paths import ROOT
 from koalib.study import card_sections as sections_of
-from koalib.study import ledger, shipped
-from koalib.study.calibration import temper
+from koalib.study import shipped
 from koalib.study.conformal import coverage_by_grade
 from koalib.study.metrics import decide, per_grade, summary
 from koalib.study.tables import markdown
@@ -34,27 +30,21 @@ def card_block() -> str:
             f"* Films of {record['data']['name']}: {films}. No patient is in two of them.\n"
             f"* File of {shipped.GRADER.stat().st_size / 2**20:.1f} MB in half precision. Temperature {rule['temperature']:.3f}, conformal threshold {rule['conformal']:.3f}, "
             f"thresholds on the expected grade {', '.join(f'{t:.2f}' for t in rule['thresholds'])}: all fitted on the validation films.")
-    latest = "test" if ledger.unsealed(shipped.STUDY) else "val"
-    table, p = _predictions(record["name"], latest, rule)
+    latest = shipped.latest()
+    table, p, _ = shipped.predictions(latest)
     sections = {
-        "Participant flow": sections_of.participant_flow(dataset), "Scores": "\n\n".join(_split(record["name"], split, rule) for split in ("val", "test")),
+        "Participant flow": sections_of.participant_flow(dataset), "Scores": "\n\n".join(_split(split) for split in ("val", "test")),
         f"Where it errs: {TITLES[latest].lower()}": sections_of.failures(dataset, table, p, rule), "On films from elsewhere": sections_of.elsewhere(),
         "Does it read the joint?": sections_of.joint_covered(), "The joint-space measure beside it": sections_of.joint_space(),
     }
     return "\n\n".join([head, *(f"### {title}\n\n{text}" for title, text in sections.items())])
 
 
-def _predictions(name: str, split: str, rule: dict) -> tuple[pd.DataFrame, np.ndarray]:
-    """The ledger's table of one split, and its tempered probabilities (N, 5)."""
-    table = ledger.read_predictions(shipped.STUDY, name, split)
-    return table, temper(ledger.probabilities(table), rule["temperature"])
-
-
-def _split(name: str, split: str, rule: dict) -> str:
+def _split(split: str) -> str:
     """Scores, grades and prediction sets of one split; a sealed one is said to be."""
-    if split == "test" and not ledger.unsealed(shipped.STUDY):
+    if split == "test" != shipped.latest():
         return f"**{TITLES[split]}:** sealed. They were predicted when the run ended, and nobody has looked (docs/protocol.md)."
-    table, p = _predictions(name, split, rule)
+    table, p, rule = shipped.predictions(split)
     grade, group = table.grade.to_numpy(), table.group.to_numpy()
     scores, grades, sets = summary(grade, p, group, tuned=decide(p, rule["thresholds"])), per_grade(grade, p), coverage_by_grade(p, grade, group, rule["conformal"])
     first = markdown(("score", "value", "95 % interval, patients resampled"), [(label, f"{scores[key]['value']:.3f}", f"{scores[key]['low']:.3f} to {scores[key]['high']:.3f}") for key, label in SHOWN.items()])

@@ -14,7 +14,7 @@ import pandas as pd
 from koalib.study import ledger, metrics
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import Arm, Panel, find_study
-from koalib.study.runner import recorded
+from koalib.study.runner import recorded, standing
 from koalib.study.stats import Difference, a_against_a, contrast
 
 SELECTED_ON = {"val": "validation", "oof": "out of fold", "test": "test"}
@@ -63,16 +63,19 @@ def planned(study: str, arms: Sequence[str]) -> int:
 
 
 def chosen_runs(study: str) -> list[tuple[str, Experiment]]:
-    """Recorded runs that stand for their arm, with the arm's name; runs that only searched a learning rate do not."""
+    """Experiments whose runs stand for their arm and are recorded, with the arm's name; runs that only searched a learning rate do not."""
     look = recorded(study)
-    return [(arm.name, e) for arm in find_study(study).arms for e in arm.results(look) if ledger.has_run(study, e.run_name)]
+    return [(arm.name, e) for arm in find_study(study).arms for e in arm.results(look) if ledger.has_run(study, standing(study, e).run_name)]
 
 
 def arm_runs(study: str) -> dict[str, dict[tuple[int | None, int], str]]:
-    """Recorded runs that stand for their arm: name of the run by fold and seed, for each arm that has any."""
+    """Recorded runs that stand for their arm: name of the run by fold and seed, for each arm that has any.
+
+    The repetition of a run that failed stands under the fold and seed of that run.
+    """
     found: dict[str, dict[tuple[int | None, int], str]] = {}
     for name, experiment in chosen_runs(study):
-        found.setdefault(name, {})[experiment.fold, experiment.seed] = experiment.run_name
+        found.setdefault(name, {})[experiment.fold, experiment.seed] = standing(study, experiment).run_name
     return found
 
 
@@ -85,7 +88,7 @@ def made(study: str, arms: Sequence[str]) -> int:
 def stack(study: str, arms: Sequence[str]) -> Stack | None:
     """The arms' predictions on the films that all of them graded, or None while they have no run in common.
 
-    A fold study uses its out-of-fold films; an official split uses validation films until the study is unsealed,
+    A fold study uses its out-of-fold films; an official split uses validation films until the runs' test is opened,
     then test films. A seed counts when all its folds are recorded for every arm.
     """
     runs = arm_runs(study)
@@ -97,7 +100,8 @@ def stack(study: str, arms: Sequence[str]) -> Stack | None:
     folds = {seed: {fold for fold, s in common if s == seed} for _, seed in common}
     complete = max(folds.values(), key=len)
     seeds = sorted(seed for seed, has in folds.items() if has == complete)
-    split = "oof" if None not in complete else "test" if ledger.unsealed(study) else "val"
+    used = [runs[name][fold, seed] for name in arms for seed in seeds for fold in complete]
+    split = "oof" if None not in complete else "test" if all(ledger.opened(study, run) for run in used) else "val"
     tables = {name: [_films(study, [runs[name][fold, seed] for fold in complete], split) for seed in seeds] for name in arms}
     shared = set.intersection(*(set(table.image_id) for found in tables.values() for table in found))
     tables = {name: [table[table.image_id.isin(shared)] for table in found] for name, found in tables.items()}

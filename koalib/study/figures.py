@@ -14,14 +14,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from koalib.paths import FIGURES
-from koalib.study import curves, metrics, plots
+from koalib.study import curves, metrics, plots, shipped
 from koalib.study.calibration import reliability
-from koalib.study.comparisons import arm_runs, arm_scores, contrasts, curve_table, panels, stack
+from koalib.study.comparisons import SELECTED_ON, arm_runs, arm_scores, contrasts, curve_table, panels, stack
 from koalib.study.experiments import Panel, find_study
 from koalib.study.front import phantom_grades
 from koalib.study.style import save
 from koalib.study.card import CARD, card_block
-from koalib.study.tables import HEADLINE, README, renew_block, results_block
+from koalib.study.tables import README, renew_block, results_block
 
 TRANSFER = {"from ImageNet": "tf_efficientnet_lite0/imagenet", "from the phantom": "tf_efficientnet_lite0/phantom", "from scratch": "tf_efficientnet_lite0/scratch"}
 
@@ -43,12 +43,17 @@ def _arms(study: str, title: str, thesis: float | None = None, part: int = 0) ->
         if panel not in panels(study):
             return None
         rows = arm_scores(study, ("accuracy",)).query("panel == @panel.title").rename(columns=lambda name: name.removeprefix("accuracy_")).rename(columns={"accuracy": "value"})
+        data = _which(rows)
         partly = (rows.made > 0) & (rows.made < rows.planned)
         rows["arm"] = rows.arm.where(~partly, rows.arm + "\n" + rows.made.astype(str) + " of " + rows.planned.astype(str) + " runs")
-        films = rows.films[rows.made > 0].unique()
-        data = films[0] if len(films) == 1 else "; ".join(f"{arm}: {films}" for arm, films in zip(rows.arm, rows.films, strict=True) if films != "-")
         return plots.dots(rows, f"{data}, study {study}", title, thesis=thesis)
     return draw
+
+
+def _which(rows: pd.DataFrame) -> str:
+    """The films of a table of arms: said once where they are the same for all."""
+    run = rows[rows.made > 0]
+    return run.films.iloc[0] if run.films.nunique() == 1 else "; ".join(f"{arm}: {films}" for arm, films in zip(run.arm, run.films, strict=True))
 
 
 def transfer_curves() -> Figure | None:
@@ -80,21 +85,24 @@ def _contrasts(study: str, title: str, score: str = "four_scores", thesis: dict[
 
 
 def headline_confusion() -> Figure | None:
-    """Confusion counts of the single grader."""
-    found = stack("headline", [HEADLINE])
-    if found is None:
+    """Confusion counts of the shipped grader."""
+    if shipped.shipped_record() is None:
         return None
-    counts = metrics.confusion(found.grade, metrics.decide(found.probabilities[HEADLINE][0]))
-    return plots.confusion(counts, _data("headline"), "The single grader")
+    table, p, _ = shipped.predictions(shipped.latest())
+    return plots.confusion(metrics.confusion(table.grade.to_numpy(), metrics.decide(p)), _shipped_data(table), "The shipped grader")
 
 
 def headline_reliability() -> Figure | None:
-    """Whether the single grader's largest probability is the share in which it is right."""
-    found = stack("headline", [HEADLINE])
-    if found is None:
+    """Whether the shipped grader's largest probability is the share in which it is right."""
+    if shipped.shipped_record() is None:
         return None
-    p = found.probabilities[HEADLINE][0]
-    return plots.reliability(reliability(p.max(axis=1), p.argmax(axis=1) == found.grade, found.group), _data("headline"), "Is its confidence deserved?")
+    table, p, _ = shipped.predictions(shipped.latest())
+    right = p.argmax(axis=1) == table.grade.to_numpy()
+    return plots.reliability(reliability(p.max(axis=1), right, table.group.to_numpy()), _shipped_data(table), "Is its confidence deserved?")
+
+
+def _shipped_data(table: pd.DataFrame) -> str:
+    return f"{table.dataset.iloc[0]}, {len(table)} films ({SELECTED_ON[shipped.latest()]}), after its temperature"
 
 
 FIGURE_MAKERS: dict[str, Callable[[], Figure | None]] = {

@@ -111,7 +111,7 @@ def _records(study: str) -> list[dict]:
 
 
 def read_predictions(study: str, name: str, split: str | None = None) -> pd.DataFrame:
-    """Predictions of a run; rows of a sealed test split are left out until the study is unsealed.
+    """Predictions of a run; rows of a sealed test split are left out until the study is unsealed, and for ever of a run made after that.
 
     Raises:
         UserError: no such run; or ``split`` names what is still sealed.
@@ -120,11 +120,12 @@ def read_predictions(study: str, name: str, split: str | None = None) -> pd.Data
     if not file.is_file():
         raise UserError(f"{study}/{name}: the ledger holds no such run; koalib study list shows what there is")
     table = pd.read_csv(file, dtype={"image_id": str, "group": str})
-    hidden = sealed(table) & (not unsealed(study))
+    hidden = sealed(table) & (not opened(study, name))
     if split is not None:
         table, hidden = table[table.split == split], hidden[table.split == split]
         if hidden.any():
-            raise UserError(f"{study}: test predictions are sealed; koalib study unseal {study} opens them under docs/protocol.md")
+            late = unsealed(study) and "it was made after the study was opened, and a choice it rests on may have seen the test"
+            raise UserError(f"{study}/{name}: test predictions are sealed; {late or f'koalib study unseal {study} opens them under docs/protocol.md'}")
     return table[~hidden].reset_index(drop=True)
 
 
@@ -151,6 +152,12 @@ def unsealed(study: str) -> dict | None:
     """The record of the unsealing, or None while the study is sealed."""
     file = results_dir() / study / "unsealed.json"
     return json.loads(file.read_text()) if file.is_file() else None
+
+
+def opened(study: str, name: str) -> bool:
+    """Whether the test predictions of a run may be seen: its study is unsealed, and the run was there when it was."""
+    record = unsealed(study)
+    return record is not None and name in record["runs"]
 
 
 def unseal(study: str, protocol: Path = PROTOCOL) -> dict:

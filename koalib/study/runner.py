@@ -91,6 +91,18 @@ def summary(study: Study) -> str:
     return "\n".join(lines)
 
 
+def unseal(name: str) -> dict:
+    """Open a study's test predictions once all runs that can be made here are made: no choice is left that could see them.
+
+    Raises:
+        UserError: runs are missing; or see `ledger.unseal`.
+    """
+    done, planned, blocked = progress(study := find_study(name))
+    if missing := planned - done - blocked:
+        raise UserError(f"{name}: {missing} of {planned} runs are not recorded; finish them before the test is opened: koalib study run {study.name}")
+    return ledger.unseal(name)
+
+
 def pending(study: Study) -> Iterator[Task]:
     """What is to do and can be done here; re-reads the ledger at each step."""
     offered: set[str] = set()

@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from koalib.errors import UserError
+from koalib.model.checkpoints import read_checkpoint
 from koalib.paths import WEIGHTS
 from koalib.study import ledger
+from koalib.study.calibration import temper
 
 GRADER = WEIGHTS / "grader.safetensors"
 STUDY = "headline"  #: the study whose run it is
@@ -31,3 +36,23 @@ def shipped_record() -> dict | None:
     if found is None:
         raise UserError(f"{GRADER.name}: the ledger holds no run of this file; scripts/ship_grader.py writes both")
     return found
+
+
+def latest() -> str:
+    """The split it is shown on: test once that is opened, validation before."""
+    record = shipped_record()
+    return "test" if record and ledger.opened(STUDY, record["name"]) else "val"
+
+
+def predictions(split: str) -> tuple[pd.DataFrame, np.ndarray, dict]:
+    """The shipped grader's films of a split, its probabilities (N, 5) after its temperature, and its decision rule.
+
+    Raises:
+        UserError: the split is sealed, or no grader is shipped.
+    """
+    record = shipped_record()
+    if record is None:
+        raise UserError(f"{GRADER.name}: no grader is shipped; scripts/ship_grader.py makes one from a run")
+    rule = read_checkpoint(GRADER)[1]["decision"]
+    table = ledger.read_predictions(STUDY, record["name"], split)
+    return table, temper(ledger.probabilities(table), rule["temperature"]), rule

@@ -10,18 +10,17 @@ import pandas as pd
 
 from koalib.errors import UserError
 from koalib.paths import ROOT, atomic_write
-from koalib.study import external, ledger
+from koalib.study import external, ledger, shipped
 from koalib.study.claims import Answer, answers
-from koalib.study.comparisons import arm_runs, stack
+from koalib.study.comparisons import SELECTED_ON, arm_runs
 from koalib.study.experiments import STUDIES, find_study
-from koalib.study.metrics import summary
-from koalib.study.runner import recorded
+from koalib.study.metrics import decide, summary
+from koalib.study.runner import progress
 from koalib.study.style import signed
 from koalib.study.verdicts import CLAIMS
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-HEADLINE = "tf_efficientnet_lite0/official"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -53,10 +52,18 @@ def claims_markdown(found: Sequence[Answer] | None = None) -> str:
     """One row a claim: the thesis's figure, ours with its interval, what was measured on which films, runs, verdict."""
     rows = []
     for a in answers() if found is None else found:
-        measured = "; ".join(text for text in (a.measured, a.note, a.films) if text)
+        measured = "; ".join(text for text in (a.measured, a.note, a.films, yardstick(a)) if text)
         runs = f"{a.runs} of {a.planned}" if a.planned else "-"
         rows.append((a.claim, CLAIMS[a.claim].text, CLAIMS[a.claim].thesis, amount(a), measured, runs, f"**{a.verdict}**"))
     return markdown(("", "Claim", "Thesis", "Ours (95 % interval)", "What was measured", "Runs", "Verdict"), rows)
+
+
+def yardstick(answer: Answer) -> str:
+    """How far the reference arm lies from itself between seeds, in the answer's unit; nothing where it was not taken."""
+    if not math.isfinite(answer.a_a):
+        return ""
+    size = {"times": f"{math.exp(answer.a_a):.2f} times", "doublings": f"{answer.a_a:.2f} doublings"}.get(answer.unit, f"{100 * answer.a_a:.1f} points")
+    return f"seeds alone (A/A): {size}"
 
 
 def studies_markdown() -> str:
@@ -73,20 +80,22 @@ def studies_markdown() -> str:
 
 def runs_recorded(study: str) -> int:
     """Planned runs of a study that the ledger holds."""
-    return sum(ledger.has_run(study, e.run_name) for _, e in find_study(study).runs(recorded(study)))
+    return progress(find_study(study))[0]
 
 
 def headline_markdown() -> str:
-    """Scores of the single grader on chen2018: validation films while the test is sealed, test films after."""
-    found = stack("headline", [HEADLINE])
-    if found is None:
-        return f"The study `headline` has no recorded run yet (planned: {find_study('headline').planned})."
-    scores = summary(found.grade, found.probabilities[HEADLINE][0], found.group)
-    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa", "mae": "mean absolute error", "auc_kl2": "AUC for KL >= 2", "ece": "expected calibration error"}
+    """Scores of the shipped grader on chen2018: validation films while the test is sealed, test films after."""
+    if shipped.shipped_record() is None:
+        return f"No grader is shipped yet; the study `headline` makes it ({runs_recorded('headline')} of {find_study('headline').planned} runs)."
+    split = shipped.latest()
+    table, p, rule = shipped.predictions(split)
+    scores = summary(table.grade.to_numpy(), p, table.group.to_numpy(), tuned=decide(p, rule["thresholds"]))
+    names = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa (argmax)",
+             "qwk_expected": "quadratic weighted kappa (rounded expected grade)", "qwk_tuned": "quadratic weighted kappa (the file's thresholds)", "mae": "mean absolute error", "auc_kl2": "AUC for KL >= 2", "ece": "expected calibration error"}
     rows = [(label, f"{scores[key]['value']:.3f} ({scores[key]['low']:.3f} to {scores[key]['high']:.3f})") for key, label in names.items()]
-    opened = ledger.unsealed("headline")
-    state = f"opened {opened['unsealed_at'][:10]}" if opened else "sealed"
-    return f"One model on {len(found.grade)} {found.films_of} films of chen2018 (the test split is {state}):\n\n" + markdown(("Score", "Value (95 % interval, patients resampled)"), rows)
+    state = ("they also chose its epoch and fitted its temperature and thresholds; the test split is sealed" if split == "val"
+             else f"the test split was opened {ledger.unsealed('headline')['unsealed_at'][:10]}")
+    return f"The shipped grader on {len(table)} {SELECTED_ON[split]} films of chen2018 ({state}):\n\n" + markdown(("Score", "Value (95 % interval, patients resampled)"), rows)
 
 
 def results_block() -> str:

@@ -125,5 +125,8 @@ def test_sealed_films_are_not_stacked(empty):
     fill("headline")
     name = find_study("headline").arms[0].name
     assert stack("headline", [name]).films_of == "validation"
-    ledger.write_json(empty / "headline" / "unsealed.json", {"unsealed_at": "2026-01-01T00:00:00+00:00"})
+    there = {"unsealed_at": "2026-01-01T00:00:00+00:00", "runs": [run["name"] for run in ledger.read_runs("headline")]}
+    ledger.write_json(empty / "headline" / "unsealed.json", there)
     assert stack("headline", [name]).films_of == "test"
+    ledger.write_json(empty / "headline" / "unsealed.json", there | {"runs": []})
+    assert stack("headline", [name]).films_of == "validation"

@@ -77,6 +77,9 @@ def test_unsealing_needs_a_committed_protocol_and_leaves_its_record(tmp_path: Pa
     assert len(record["protocol_sha256"]) == 64 and record["runs"] == ["a_run"]
     assert json.loads((results / "headline" / "unsealed.json").read_text()) == record == ledger.unseal("headline", protocol)
     assert len(ledger.read_predictions("headline", "a_run", split="test")) == 10
+    publish(tmp_path, predictions(), "a_later_run")
+    with pytest.raises(UserError, match="made after the study was opened"):
+        ledger.read_predictions("headline", "a_later_run", split="test")
 
 
 def test_nothing_to_unseal(results: Path) -> None:

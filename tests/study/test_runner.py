@@ -81,3 +81,8 @@ def test_unknown_study_and_engine(study: Study) -> None:
         runner.run_study("nothing")
     with pytest.raises(UserError, match="choose local or ray"):
         runner.run_study("small", engine="slurm")
+
+
+def test_a_study_is_not_opened_before_it_is_whole(study: Study) -> None:
+    with pytest.raises(UserError, match="6 of 7 runs are not recorded"):
+        runner.unseal("small")

@@ -28,10 +28,10 @@ def test_figures_are_those_of_the_ledger():
 
 def test_readme_is_renewed_between_its_marks_only(empty):
     file = empty / "README.md"
-    file.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nend\n")
+    file.write_text(f"# Title\n\n{BEGIN}\nof an earlier ledger\n{END}\n\nend\n")
     renew_block(file, results_block())
     text = file.read_text()
-    assert text.startswith("# Title\n") and text.endswith("\nend\n") and "old" not in text
+    assert text.startswith("# Title\n") and text.endswith("\nend\n") and "of an earlier ledger" not in text
     assert recorded_block(text) == results_block()
 
 
@@ -57,8 +57,8 @@ def test_figures_follow_a_partly_filled_ledger(empty):
     (empty / "figures" / "loss.png").write_bytes(b"of an earlier ledger")
     fill("ablation", only=("start", "both", "neither"))
     written = [file.name for file in figures.renew(empty / "figures", empty / "README.md", empty / "card.md")]
-    assert written == ["phantoms.png", "ablation_arms.png", "README.md", "card.md"]
-    assert sorted(f.name for f in (empty / "figures").iterdir()) == ["ablation_arms.png", "phantoms.png"]
+    assert written == ["phantoms.png", "ablation_forest.png", "ablation_arms.png", "README.md", "card.md"]
+    assert sorted(f.name for f in (empty / "figures").iterdir()) == ["ablation_arms.png", "ablation_forest.png", "phantoms.png"]
 
 
 @pytest.mark.parametrize(("answer", "text"), [
