@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.polarity import inverted_by_eye
 from koalib.data.audit import audit, twin_share
 from koalib.data.audit_page import write_audit
 from koalib.data.duplicates import Pairs, groups_of
+from koalib.paths import ROOT
+from koalib.study.ledger import read_measurement
 from tests.data.films import knees, save
 
 
@@ -71,6 +74,13 @@ def test_groups_are_chains_of_pairs():
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
+def test_the_data_card_quotes_the_recorded_audit():
+    card, found = (ROOT / "data" / "README.md").read_text(), read_measurement("data_audit")["gornale2020"]
+    twins, share = found["films_with_a_twin"], found["twin_share_random_split"]["mean"]
+    assert f"{twins} of the {found['films']:,} films ({twins / found['films']:.1%}".replace("%", " %") in card
+    assert f"{share:.1%} of a random".replace("%", " %") in card
+
+
 @pytest.mark.real
 def test_what_is_known_of_gornale2020():
     """The figures of the first audit by hand, within the spread that the choice of resampling makes."""
@@ -82,3 +92,16 @@ def test_what_is_known_of_gornale2020():
     assert len(found.report["label_conflicts"]) in (9, 10, 11)
     never = {short["property"] for short in found.report["shortcuts"] if 4 in short["never_with_grades"]}
     assert {"two_knees", "bit16"} <= never
+
+
+@pytest.mark.real
+def test_what_is_known_of_chen2018():
+    """No copies, no patient in two splits; the inverted films of the validation split are those that the eye sees."""
+    found = audit("chen2018")
+    for kind in ("exact_duplicates", "near_duplicates", "mirrored_twins", "label_conflicts", "patients_in_several_splits", "unreadable"):
+        assert found.report[kind] == []
+    assert found.report["images"] == 8260 and found.report["twin_share_random_split"] == 0
+    inverted = found.films[found.films["inverted"]]
+    assert set(inverted.loc[inverted["split"] == "val", "image_id"]) == inverted_by_eye()
+    assert inverted.groupby("split").size().to_dict() == {"train": 70, "val": 14, "test": 26}
+    assert found.films["low_contrast"].sum() == 115

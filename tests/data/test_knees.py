@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import polarity
 from koalib.data.composed import both_legs
 from koalib.data.curate import read_all
 from koalib.data.datasets import load
@@ -26,6 +27,20 @@ def test_polarity_of_phantoms_and_their_inverses():
 def test_turning_a_film_turns_the_sign_of_its_score():
     film = knees(1, seed=2)[0] / np.float32(255)
     assert likeness(1 - film) == pytest.approx(-likeness(film), abs=1e-3)
+
+
+def test_quality_counts_what_the_eye_says():
+    truth = np.array([True, True, False, False])
+    verdicts = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])  # the second inverted film is missed, the first upright one is called inverted
+    found = polarity.quality(np.ones((4, 2)), verdicts, truth)
+    assert (found["recall"], found["precision"], found["published"]) == (0.5, 0.5, {"inverted": 2, "found": 1, "called_wrongly": 1})
+
+
+@pytest.mark.real
+def test_inverted_films_of_chen2018_are_those_that_the_eye_sees():
+    found = polarity.quality(*polarity.scores("chen2018", "val"))
+    assert found["films"] == 826 and found["published"]["inverted"] == 14
+    assert found["recall"] >= 0.99 and found["precision"] >= 0.99 and found["published"]["called_wrongly"] == 0
 
 
 def test_nothing_is_said_of_a_film_without_a_knee():
