@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import models, trainer
+from benchmarks import controls, models, trainer
+from koalib.data.datasets import load
 from koalib.model.kernels.choice import TABLE
+from koalib.study.experiment import Experiment
 
 GRADES = np.arange(20) % 5
 
@@ -42,3 +44,12 @@ def test_a_film_is_timed_over_several_calls() -> None:
 
 def test_every_choice_of_a_kernel_names_its_processor() -> None:
     assert all(case["processor"] for case in json.loads(TABLE.read_text())["cases"])
+
+
+def test_shortcut_controls_are_scored_beside_each_other() -> None:
+    """On phantoms, from scratch, one epoch: that every control is trained in its own state and scored on the same films."""
+    experiment = Experiment("phantom", "test_convnext", size=32, epochs=1, batch=16, fold=0, precision="fp32", select="last")
+    found = controls.measure(experiment, load("phantom", n=60), [0], say=lambda line: None)
+    assert list(found) == ["nearest neighbour", "most frequent grade", "as it is", "border only", "joint masked"]
+    assert len({row["films"] for row in found.values()}) == 1 and found["most frequent grade"]["qwk"]["value"] == 0
+    assert all(row["accuracy"]["low"] <= row["accuracy"]["value"] <= row["accuracy"]["high"] for row in found.values())
