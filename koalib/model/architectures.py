@@ -48,6 +48,7 @@ TWO_BY_TWO: dict[str, dict[str, str]] = {
 CONTROLS: dict[str, dict[str, str]] = {
     "replace": {"gct": "dwconv", "wavelet": "replace"},  # as published: the pretrained kernel gives way to a fresh 5x5
     "conv5": {"gct": "dwconv", "wavelet": "conv5"},  # a second branch that merges into the first: trains otherwise, computes nothing else
+    "unshuffle": {"gct": "dwconv", "wavelet": "unshuffle"},  # a branch of the wavelet branch's size and cost, without the wavelet
     "se": {"gct": "se", "wavelet": "add"},  # squeeze-and-excitation where GCT sits
     "eca": {"gct": "eca", "wavelet": "add"},  # efficient channel attention where GCT sits
     "gct_pwconv1": {"gct": "pwconv1", "wavelet": "add"},  # GCT elsewhere in the block
