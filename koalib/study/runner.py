@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from koalib.errors import UserError
 from koalib.model import sources
 from koalib.model.weights import resolve
-from koalib.paths import cache_dir, results_dir
+from koalib.paths import PROTOCOL, cache_dir, results_dir
 from koalib.study import ledger
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import Study, find_study
@@ -91,16 +91,17 @@ def summary(study: Study) -> str:
     return "\n".join(lines)
 
 
-def unseal(name: str) -> dict:
+def unseal(name: str, protocol: Path = PROTOCOL) -> dict:
     """Open a study's test predictions once all runs that can be made here are made: no choice is left that could see them.
 
     Raises:
         UserError: runs are missing; or see `ledger.unseal`.
     """
-    done, planned, blocked = progress(study := find_study(name))
-    if missing := planned - done - blocked:
-        raise UserError(f"{name}: {missing} of {planned} runs are not recorded; finish them before the test is opened: koalib study run {study.name}")
-    return ledger.unseal(name)
+    done, planned, blocked = progress(find_study(name))
+    lost = sum(failed["repeated_with_seed"] is None for failed in ledger.read_failures(name))  # failed twice, recorded as such
+    if missing := planned - done - blocked - lost:
+        raise UserError(f"{name}: {missing} of {planned} runs are not recorded; finish them before the test is opened: koalib study run {name}")
+    return ledger.unseal(name, protocol)
 
 
 def pending(study: Study) -> Iterator[Task]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fake_ledger import predictions
 
+from koalib.errors import UserError
 from koalib.study import ledger, runner
 from koalib.study.comparisons import arm_runs
 from koalib.study.experiment import Experiment
@@ -47,7 +48,7 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return found
 
 
-def test_a_run_that_failed_is_recorded_and_repeated_once_with_the_next_free_seed(trainer: Trainer, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_that_failed_is_recorded_and_repeated_once_with_the_next_free_seed(trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     first, second = (TINY.but(variant="a", fold=1, seed=seed) for seed in (0, 1))
     trainer.diverging = [first, second, first.but(seed=2)]
     assert set(runner.run_study("small")) == {e.run_name for e in trainer.diverging}
@@ -59,6 +60,8 @@ def test_a_run_that_failed_is_recorded_and_repeated_once_with_the_next_free_seed
     standing = arm_runs("small")["convwgcnet_atto/a"]
     assert (1, 0) not in standing and standing[1, 1] == first.but(seed=3).run_name and not set(failures) & set(standing.values())
     assert f"{first.run_name}: failed, loss is nan" in capsys.readouterr().out
+    with pytest.raises(UserError, match="not committed|missing;"):  # of the protocol: a run that failed twice is none that is missing
+        runner.unseal("small", tmp_path / "protocol.md")
     made = len(trainer.made)
     assert runner.run_study("small") == [] and len(trainer.made) == made, "a failed run was tried again"
 
