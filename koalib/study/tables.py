@@ -10,9 +10,9 @@ import pandas as pd
 
 from koalib.errors import UserError
 from koalib.paths import ROOT, atomic_write
-from koalib.study import external, ledger, shipped
+from koalib.study import external, headline, ledger, shipped
 from koalib.study.claims import Answer, answers
-from koalib.study.comparisons import SELECTED_ON, arm_runs
+from koalib.study.comparisons import SELECTED_ON, arm_runs, made, planned
 from koalib.study.experiments import STUDIES, find_study
 from koalib.study.metrics import decide, summary
 from koalib.study.runner import progress
@@ -98,9 +98,21 @@ def headline_markdown() -> str:
     return f"The shipped grader on {len(table)} {SELECTED_ON[split]} films of chen2018 ({state}):\n\n" + markdown(("Score", "Value (95 % interval, patients resampled)"), rows)
 
 
+def ensemble_markdown() -> str:
+    """The five patient folds out of fold and, once opened, their average on the official test; what is missing where they are not all recorded."""
+    shown = headline.rows()
+    if not shown:
+        return f"Five patient folds and their average: not run yet ({made(headline.STUDY, [headline.FOLDS])} of {planned(headline.STUDY, [headline.FOLDS])} runs)."
+    names = {"accuracy": "Accuracy (argmax)", "qwk_tuned": "Kappa (tuned thresholds)", "qwk_expected": "Kappa (rounded expected grade)", "qwk": "Kappa (argmax)"}
+    rows = [(label, films, *(f"{scores[key]['value']:.3f} ({scores[key]['low']:.3f} to {scores[key]['high']:.3f})" + (f", {headline.reached(key, scores[key]['value'])}" if "test" in label and key in headline.AIM else "") for key in names))
+            for label, films, scores in shown]
+    held = f"\n\nTheir 90 % sets hold the truth for {headline.coverage()['all']['coverage']:.1%} of the test films." if len(rows) == 3 else ""
+    return "Five models of five patient folds:\n\n" + markdown(("", "Films", *names.values()), rows) + held
+
+
 def results_block() -> str:
     """What stands between the README's marks."""
-    parts = ("Computed from `data/results` by `koalib study figures`; nothing here is typed in.", claims_markdown(), studies_markdown(), headline_markdown())
+    parts = ("Computed from `data/results` by `koalib study figures`; nothing here is typed in.", claims_markdown(), studies_markdown(), headline_markdown(), ensemble_markdown())
     return "\n\n".join(parts)
 
 
