@@ -9,6 +9,8 @@ from scikit-image's pictures and from generators. Writes ``koalib/clinic/knees.s
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,15 @@ from sklearn.decomposition import PCA
 
 from koalib.clinic.novelty import NUMBERS, SIZE, Kind, Novelty, features
 from koalib.data.datasets import KneeDataset, grouped_folds, load
-from koalib.data.images import resize
+from koalib.data.images import ImageError, read_knee, resize
+from koalib.data.knees import find_knees
 from koalib.data.phantom import make_phantoms
+from koalib.data.public import listing
+from koalib.data.sources import open_source
 from koalib.paths import atomic_write
 from koalib.study.ledger import record_measurement
 
+SETS = ("chen2018", "gornale2020")
 COMPONENTS = 60
 UNUSUAL, REJECT = 0.97, 0.99
 
@@ -46,14 +52,47 @@ def fit_kinds(films: dict[str, np.ndarray]) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
-def knee_films() -> dict[str, tuple[np.ndarray, ...]]:
-    """Features (N, 401) of each kind's films: to fit on, to set the thresholds on, to measure on."""
-    chen, gornale = load("chen2018"), load("gornale2020")
-    fit, rest = halves(gornale)
-    films = {"chen2018": (chen.select("train"), *halves(chen.select("val"))), "gornale2020": (fit, *halves(rest))}
-    pixels = {name: [part.pixels(SIZE) for part in parts] for name, parts in films.items()}
-    pixels["phantom"] = [np.stack([resize(film / np.float32(255), SIZE) for film in make_phantoms(n, size=224, seed=seed).pixels]) for n, seed in ((600, 1), (200, 2), (200, 3))]
-    return {name: tuple(np.stack([features(film) for film in part]) for part in parts) for name, parts in pixels.items()}
+def parts(name: str) -> tuple[KneeDataset, KneeDataset, KneeDataset]:
+    """Films of a set to fit on, to set the thresholds on, to measure on."""
+    films = load(name)
+    if name == "chen2018":
+        return films.select("train"), *halves(films.select("val"))
+    fit, rest = halves(films)
+    return fit, *halves(rest)
+
+
+def phantoms(n: int, seed: int) -> np.ndarray:
+    """Phantom films, uint8 (2n, 224, 224), bone bright or dark as they come."""
+    return make_phantoms(n, size=224, seed=seed).pixels
+
+
+def knee_films() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Features (N, 401) of each kind's films as their sets give them: to fit on, and to set the thresholds on."""
+    pixels = {name: [part.pixels(SIZE) for part in parts(name)[:2]] for name in SETS}
+    pixels["phantom"] = [np.stack([resize(film / np.float32(255), SIZE) for film in phantoms(n, seed)]) for n, seed in ((600, 1), (200, 2))]
+    return {name: tuple(np.stack([features(film) for film in part]) for part in of) for name, of in pixels.items()}
+
+
+def measured_files(name: str) -> Iterator[bytes]:
+    """The files of a set's third part, each once."""
+    wanted = set(parts(name)[2].table["path"])
+    manifest, where, root = listing(name, None)
+    with open_source(root) as source:
+        yield from (source.read(file) for path, file in zip(manifest["path"], where, strict=True) if path in wanted)
+
+
+def in_the_clinic(novelty: Novelty, content: bytes) -> float:
+    """The score by which the clinic lets a file pass; infinite where it cannot be read as a film at all."""
+    try:
+        return float(novelty.strangeness(find_knees(read_knee(content, name="film"))).min())
+    except ImageError:
+        return float("inf")
+
+
+def file_of(picture: np.ndarray) -> bytes:
+    """A picture as the bytes of a PNG."""
+    Image.fromarray(picture).save(made := BytesIO(), "PNG")
+    return made.getvalue()
 
 
 def halves(films: KneeDataset) -> tuple[KneeDataset, KneeDataset]:
@@ -129,20 +168,20 @@ def write_numbers(novelty: Novelty, names: list[str]) -> None:
 def main() -> None:
     """Fit, set the thresholds, measure, write."""
     films, rng = knee_films(), np.random.default_rng(0)
-    kinds = fit_kinds({name: fit for name, (fit, _, _) in films.items()})
-
-    def score(x: np.ndarray) -> np.ndarray:
-        return np.log(np.min([kind.distance(x) for kind in kinds], axis=0))
-
-    setting = [score(x) for _, x, _ in films.values()]
+    kinds = fit_kinds({name: fit for name, (fit, _) in films.items()})
+    setting = [np.log(np.min([kind.distance(x) for kind in kinds], axis=0)) for _, x in films.values()]
     unusual, reject = (max(float(np.quantile(s, share)) for s in setting) for share in (UNUSUAL, REJECT))
-    write_numbers(Novelty(kinds, unusual, reject), list(films))
-    scores = {name: score(x) for name, (_, _, x) in films.items()}
-    report: dict = {"unusual": unusual, "reject": reject, "thresholds_set_on": {name: len(x) for name, (_, x, _) in films.items()},
-                    "knees": {name: {"n": len(s), "rejected": float((s > reject).mean()), "unusual": float((s > unusual).mean()), "score_99": float(np.quantile(s, 0.99))} for name, s in scores.items()}}
+    novelty = Novelty(kinds, unusual, reject)
+    write_numbers(novelty, list(films))
+    files = {name: measured_files(name) for name in SETS} | {"phantom": map(file_of, phantoms(200, 3))}
+    report: dict = {"unusual": unusual, "reject": reject, "thresholds_set_on": {name: len(x) for name, (_, x) in films.items()}, "knees": {}}
+    for name, of in files.items():
+        s = np.array([in_the_clinic(novelty, content) for content in of])
+        report["knees"][name] = {"n": len(s), "rejected": float((s > reject).mean()), "unusual": float((s > unusual).mean()), "score_99": float(np.quantile(s, 0.99))}
     for group, pictures in (("scikit-image pictures", photographs(rng)), ("made pictures", made_pictures(rng))):
-        s = score(np.stack([features(resize(picture / np.float32(255), SIZE)) for picture in pictures.values()]))
-        report[group] = {"n": len(s), "rejected": float((s > reject).mean()), "lowest_score": float(s.min()), "passed": [name for name, value in zip(pictures, s, strict=True) if value <= reject]}
+        s = np.array([in_the_clinic(novelty, file_of(picture)) for picture in pictures.values()])
+        report[group] = {"n": len(s), "rejected": float((s > reject).mean()), "unreadable": float(np.isinf(s).mean()), "lowest_score": float(s.min()),
+                         "passed": [name for name, value in zip(pictures, s, strict=True) if value <= reject]}
     record_measurement("novelty", report)
     print(json.dumps(report, indent=2))
 

@@ -277,18 +277,22 @@ def grade(
     records: Annotated[Path | None, typer.Option(help="Keep the readings in this case book, .sqlite.")] = None,
     language: Annotated[str, typer.Option(envvar="KOALIB_LANGUAGE", help="en or zh.")] = "en",
     keep_identity: KeepIdentity = None,
+    reader: Annotated[str, typer.Option(envvar="KOALIB_READER", help="Whose readings they are in the case book (default: the system's user).")] = "",
 ) -> None:
     """Grade films: one reading a knee, with calibrated probabilities and a heat map."""
     from koalib.clinic import batch
     from koalib.clinic.grader import Grader
 
-    found = batch.grade_films(Grader.load(), images, heatmap, report, records, language, keep_identity)
+    reader = reader or batch.system_user()
+    found = batch.grade_films(Grader.load(), images, heatmap, report, records, language, keep_identity, reader)
     if as_json:
         readings = [diagnosis.as_dict() for diagnosis in found]
         print_json(readings)
         fine = all(reading["ok"] for reading in readings)
     else:
         fine = batch.print_lines(found, language)
+    if records:
+        print(f"kept for the reader {reader}; KOALIB_BOOK={records} koalib app --reader {reader} shows them", file=sys.stderr)
     if not fine:
         raise typer.Exit(1)
 
@@ -299,13 +303,14 @@ def reading_room(
     ip: Annotated[str, typer.Option(help="Address to listen on; another than loopback only behind a login.")] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     keep_identity: KeepIdentity = None,
+    reader: Annotated[str, typer.Option(envvar="KOALIB_READER", help="Name of the one reader who uses the page (default: each browser is a reader of its own).")] = "",
 ) -> None:
     """Open the reading room in the browser."""
     from koalib.clinic.grader import require_weights
     from koalib.clinic.serve import serve
 
     require_weights()  # a missing grader is said here, not in the page
-    serve(port, ip, browser, keep_identity)
+    serve(port, ip, browser, keep_identity, reader)
 
 
 # ---------------------------------------------------------------- notebooks

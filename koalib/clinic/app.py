@@ -19,7 +19,7 @@ from koalib.clinic.records import Book, Case
 from koalib.clinic.report import REPORTS
 from koalib.clinic.session import Session, samples
 from koalib.clinic.texts import LANGUAGES, text
-from koalib.clinic.widgets import PAGE, CaseTable, FilmDrop, FilmViewer, data_url
+from koalib.clinic.widgets import PAGE, CaseTable, FilmDrop, FilmViewer, PageLabels, data_url
 from koalib.errors import UserError
 from koalib.paths import cache_dir
 
@@ -61,6 +61,9 @@ class App:
         self.head = w.HTML()
         self.tabs = w.ToggleButtons(options=["reading", "history"])
         self.language = w.ToggleButtons(options=[(name, code) for code, name in LANGUAGES.items()], value=self.session.language)
+        self.labels = PageLabels(whole_page=whole_page)
+        for name, group in (("koa-tabs", self.tabs), ("koa-languages", self.language)):
+            group.add_class(name)
         self.errors, self.dismiss = w.HTML(), w.Button()
         self.drop = FilmDrop(self.take, self.event, whole_page=whole_page, limits={"bytes": self.session.limits.bytes, "files": self.session.limits.files})
         self.patient = w.Text(continuous_update=False)
@@ -68,6 +71,7 @@ class App:
         self.viewer = FilmViewer()
         self.reading, self.empty = w.HTML(), w.HTML()
         self.action, self.grade, self.reason = w.ToggleButtons(options=list(ACTIONS)), w.Dropdown(), w.Text()
+        self.action.add_class("koa-actions")
         self.save, self.said = w.Button(button_style="primary"), w.HTML()
         self.reports = {kind: w.Button() for kind in REPORTS}
         self.headings = {key: w.HTML() for key in ("films", "work_list", "decision", "report")}
@@ -81,7 +85,7 @@ class App:
 
     def _lay_out(self, style: w.HTML) -> None:
         h = self.headings
-        bar = box("koa-head", self.head, self.tabs, self.language)
+        bar = box("koa-head", self.head, self.tabs, self.language, self.labels)
         alert = self.alert = box("koa-alert", self.errors, self.dismiss)
         films = box("koa-card koa-films", h["films"], self.drop, self.patient, h["work_list"], self.work)
         centre = box("koa-card koa-film", self.empty, self.viewer)
@@ -128,7 +132,7 @@ class App:
         limits = self.session.limits
         match message.get("type"):
             case "hello":
-                self.session.book.reader = os.environ.get("JUPYTERHUB_USER") or str(message.get("reader"))[:64] or self.session.book.reader
+                self.session.book.reader = named_reader() or str(message.get("reader"))[:64] or self.session.book.reader
                 self.draw_history()
             case "sample":
                 self.drop.busy = True
@@ -137,6 +141,9 @@ class App:
                 finally:
                     self.drop.busy = False
                 self.draw_case()
+                self.patient.value = ""
+            case "taken":
+                self.patient.value = ""  # the next films may be another patient's
             case "too_large":
                 self.session.refuse("too_large", name=str(message.get("name"))[:120], megabytes=limits.bytes >> 20)
             case "too_many":
@@ -196,7 +203,7 @@ class App:
 
     @shown
     def name_patient(self, change: dict) -> None:
-        """The pseudonym for the films added next."""
+        """The pseudonym for the films of the next drop."""
         self.session.patient = change["new"]
 
     @shown
@@ -247,7 +254,13 @@ class App:
         found = self.session.history(**self.query())
         self.cases.rows = [row(case, self.session.language) for case in found]
         self.cases.set_trait("chosen", "")
-        self.count.value = f'<span role="status">{html.escape(self.t("found", count=len(found)) if found else self.t("history_empty"))}</span>'
+        self.count.value = f'<span role="status">{html.escape(self._found_words(len(found)))}</span>'
+
+    def _found_words(self, shown: int) -> str:
+        count = self.session.count(**self.query())
+        if not count:
+            return self.t("history_empty")
+        return self.t("found", count=count) if count == shown else self.t("found_part", shown=shown, count=count)
 
     def query(self) -> dict:
         """The search fields as ``Book.search`` takes them."""
@@ -269,7 +282,8 @@ class App:
         t, megabytes = self.t, self.session.limits.bytes >> 20
         self.head.value = f'<div class="koa-brand"><span class="koa-logo" aria-hidden="true"></span><div><h1>{t("title")}</h1><p>{t("subtitle")}</p></div></div>'
         kept = f" {t('identity_kept')}" if self.session.book.keeps_identity else ""
-        self.foot.value = f'<p class="koa-foot">{t("notice")}{kept}</p>'
+        reader = f" {html.escape(t('reader', reader=named_reader()))}" if named_reader() else ""
+        self.foot.value = f'<p class="koa-foot">{t("notice")}{kept}{reader}</p>'
         self.empty.value = f'<p class="koa-empty">{t("empty")}</p>'
         for key, heading in self.headings.items():
             heading.value = f"<h2>{t(key)}</h2>"
@@ -277,6 +291,8 @@ class App:
             self.drop.texts = {"drop": t("drop"), "hint": t("drop_hint", megabytes=megabytes, files=self.session.limits.files), "samples": t("samples")}
             self.drop.samples = [sample_button(s, self.session.language) for s in samples()]
         self.viewer.texts = {key: t(key) for key in ("film", "heat", "opacity", "zoom_in", "zoom_out", "zoom_reset")} | {"help": t("viewer_help")}
+        self.labels.language = self.session.language
+        self.labels.groups = {"koa-tabs": t("tabs"), "koa-languages": t("language"), "koa-actions": t("decision")}
         relabel(self.tabs, [(t("reading_tab"), "reading"), (t("history_tab"), "history")])
         relabel(self.action, [(t(a), a) for a in ACTIONS])
         relabel(self.grade, [(t("choose"), ANY), *((f"{present.kl(g, self.session.language)}  {t(f'grade_{g}')}", g) for g in range(5))])
@@ -337,6 +353,11 @@ def sample_button(sample: object, language: str) -> dict:
             "title": text("sample_both", language) if both else text("sample", language, grade=sample.grade)}
 
 
+def named_reader() -> str:
+    """The reader's name: who is logged in at the hub, else ``KOALIB_READER``; empty where each browser is a reader of its own."""
+    return os.environ.get("JUPYTERHUB_USER") or os.environ.get("KOALIB_READER") or ""
+
+
 def identity_setting() -> bool | None:
     """What ``KOALIB_KEEP_IDENTITY`` says of keeping DICOM patient data; None where it says nothing.
 
@@ -357,7 +378,7 @@ def open_app(book: str | Path | None = None, language: str | None = None, whole_
     path = book or os.environ.get("KOALIB_BOOK") or cache_dir() / "casebook.sqlite"
     language = language or os.environ.get("KOALIB_LANGUAGE") or "en"
     # Until the browser has said who it is, the book shows nobody's readings.
-    opened = Book(path, secrets.token_hex(16))
+    opened = Book(path, named_reader() or secrets.token_hex(16))
     keep = identity_setting()
     if keep is not None:
         opened.keep_identity(keep)

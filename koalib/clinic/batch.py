@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,53 +25,78 @@ from koalib.paths import atomic_write
 REPORT_KINDS = {".html": "html", ".pdf": "pdf", ".dcm": "sr", ".json": "json"}
 
 
-def check_targets(films: list[Path], heatmap: Path | None, report: Path | None) -> None:
+def check_targets(heatmap: Path | None, report: Path | None) -> None:
     """Refuse before the first film what could not be written after it.
 
     Raises:
-        UserError: the report's ending is none we write, or one file is named for several films.
+        UserError: an ending that is none we write, or a folder.
     """
-    if report and report.suffix.lower() not in REPORT_KINDS:
-        raise UserError(f"{report}: a report ends in {', '.join(REPORT_KINDS)}")
-    for target in filter(None, (heatmap, report)):
-        if target.is_dir():
+    for target, endings, what in ((heatmap, (".png",), "a heat map"), (report, tuple(REPORT_KINDS), "a report")):
+        if target and target.suffix.lower() not in endings:
+            raise UserError(f"{target}: {what} ends in {', '.join(endings)}")
+        if target and target.is_dir():
             raise UserError(f"{target}: is a folder; name a file")
 
 
-def grade_films(grader: Grader, films: list[Path], heatmap: Path | None = None, report: Path | None = None, records: Path | None = None, language: str = "en", keep_identity: bool | None = None) -> Iterator[Diagnosis]:
-    """Grade the films and write what was asked for; each reading is given back without its pictures.
+def grade_films(grader: Grader, films: list[Path], heatmap: Path | None = None, report: Path | None = None, records: Path | None = None,
+                language: str = "en", keep_identity: bool | None = None, reader: str | None = None) -> Iterator[Diagnosis]:
+    """Grade the films and write what was asked for; each reading is given back without its pictures, under the film's path.
 
-    With several knees the files are numbered: ``map.png``, ``map-2.png``, ... ``keep_identity`` says whether the case
-    book may keep DICOM patient data and put them into DICOM reports; None leaves the book's own setting.
+    Args:
+        heatmap, report: files to write; for several films each gets the film's name, see ``named``.
+        records: case book to keep the readings in, under the name ``reader`` (default: `system_user`).
+        keep_identity: whether the book may keep DICOM patient data and put them into DICOM reports; None leaves its own setting.
     """
-    check_targets(films, heatmap, report)
-    book, written = (Book(records) if records else None), 0
+    check_targets(heatmap, report)
+    book, names = (Book(records, reader or system_user()) if records else None), labels(films)
     try:
         if book and keep_identity is not None:
             book.keep_identity(keep_identity)
         bar = tqdm(films, desc="films", file=sys.stderr, disable=len(films) < 10)
-        for diagnosis in (d for film in bar for d in grader.grade(film, name=str(film))):
-            if diagnosis.ok:
-                written += 1
-                case = _case(book, diagnosis, written)
-                if heatmap:
-                    atomic_write(_numbered(heatmap, written), png(overlay(diagnosis.pictures.film, diagnosis.pictures.heat)))
-                if report:
-                    earlier, identity = (book.earlier(case), book.identity(case.patient)) if book else (None, None)
-                    atomic_write(_numbered(report, written), make_report(REPORT_KINDS[report.suffix.lower()], case, earlier, language, identity).content)
-            yield diagnosis.without_pictures()
+        for film, label in zip(bar, names, strict=True):
+            for diagnosis in grader.grade(film):
+                targets = [path and named(path, label, diagnosis.knee) for path in (heatmap, report)]
+                yield replace(_kept(book, diagnosis, *targets, language), image=str(film)).without_pictures()
     finally:
         if book:
             book.close()
 
 
-def _case(book: Book | None, diagnosis: Diagnosis, number: int) -> Case:
-    """The reading as a case of the book, or of no book."""
-    return book.case(book.save(diagnosis)) if book else Case(number, "\u2013", now(), None, diagnosis)
+def system_user() -> str:
+    """Who is logged in on this machine, or ``reader`` where the system does not say."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "reader"
 
 
-def _numbered(path: Path, number: int) -> Path:
-    return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+def labels(films: list[Path]) -> list[str]:
+    """What tells the films' files apart: nothing for one film, its name for several, its number too where names repeat."""
+    if len(films) == 1:
+        return [""]
+    stems = Counter(film.stem for film in films)
+    return [f"-{film.stem}" if stems[film.stem] == 1 else f"-{number}-{film.stem}" for number, film in enumerate(films, 1)]
+
+
+def named(path: Path, label: str, knee: int) -> Path:
+    """``map.png`` as ``map-FILM.png``, and ``map-FILM-knee2.png`` for the second knee on the film."""
+    return path.with_stem(f"{path.stem}{label}{'-knee2' if knee else ''}")
+
+
+def _kept(book: Book | None, diagnosis: Diagnosis, heatmap: Path | None, report: Path | None, language: str) -> Diagnosis:
+    """Keep and write one reading; whatever goes wrong in that is this film's error and no other's."""
+    if not diagnosis.ok:
+        return diagnosis
+    try:
+        case = book.case(book.save(diagnosis)) if book else Case(diagnosis.knee + 1, "\u2013", now(), None, diagnosis)
+        if heatmap:
+            atomic_write(heatmap, png(overlay(diagnosis.pictures.film, diagnosis.pictures.heat)))
+        if report:
+            earlier, identity = (book.earlier(case), book.identity(case.patient)) if book else (None, None)
+            atomic_write(report, make_report(REPORT_KINDS[report.suffix.lower()], case, earlier, language, identity).content)
+    except Exception as error:  # noqa: BLE001 - the next film must be graded, whatever it is
+        return replace(diagnosis, ok=False, code="report_failed", values={"why": f"{type(error).__name__}: {error}"})
+    return diagnosis
 
 
 def print_lines(found: Iterator[Diagnosis], language: str = "en") -> bool:
@@ -79,7 +107,7 @@ def print_lines(found: Iterator[Diagnosis], language: str = "en") -> bool:
             side = f" ({present.side_words(d, language)})" if d.side else ""
             words = f"{d.image}{side}: {present.kl(d.grade, language)} {text(f'grade_{d.grade}', language)}, {present.percent(d.confidence)}; {present.set_words(d, language)}; {present.refer_words(d, language)}"
         else:
-            words, fine = d.error, False
+            words, fine = d.error_in(language), False
         console.print(words, markup=False, style=None if d.ok else "red")
     console.print(text("notice", language), markup=False, style="dim")
     return fine

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from koalib.clinic.texts import text
+
 if TYPE_CHECKING:
     from pydicom import Dataset
 
@@ -28,6 +30,15 @@ class JointSpace:
 
 
 @dataclass(frozen=True)
+class JointWidth:
+    """The joint space that is reported; ``compartment`` is ``medial`` or ``narrower``."""
+
+    compartment: str
+    width: float
+    unit: str
+
+
+@dataclass(frozen=True)
 class Pictures:
     """What is looked at: the knee as graded and where the network looked."""
 
@@ -37,11 +48,16 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One knee's reading. A film that could not be read has ``ok=False`` and says why in ``error``."""
+    """One knee's reading.
+
+    A film that could not be read has ``ok=False`` and says why in ``code``, the key of a text, with its ``values``; one
+    whose report could not be written does so, too, and keeps its reading.
+    """
 
     image: str
     ok: bool = True
-    error: str | None = None
+    code: str | None = None
+    values: dict = field(default_factory=dict)
     grade: int | None = None
     probabilities: tuple[float, ...] | None = None
     prediction_set: tuple[int, ...] | None = None
@@ -61,9 +77,18 @@ class Diagnosis:
     source: Dataset | None = field(default=None, repr=False, compare=False)  #: the DICOM instance without its pixels
 
     @classmethod
-    def failed(cls, image: str, error: str, **known: object) -> Diagnosis:
+    def failed(cls, image: str, code: str, values: dict | None = None, **known: object) -> Diagnosis:
         """The record of a film that could not be graded."""
-        return cls(image=image, ok=False, error=error, **known)
+        return cls(image=image, ok=False, code=code, values=values or {}, **known)
+
+    @property
+    def error(self) -> str | None:
+        """Why the film could not be read, in one English line that names it and the remedy."""
+        return None if self.code is None else self.error_in("en")
+
+    def error_in(self, language: str) -> str:
+        """The same in a language of ``texts``."""
+        return text(self.code, language, name=self.image, **self.values)
 
     @property
     def confidence(self) -> float | None:
@@ -79,6 +104,21 @@ class Diagnosis:
     def oa(self) -> bool | None:
         """Whether radiographic osteoarthritis is the likelier reading."""
         return None if self.oa_probability is None else self.oa_probability >= 0.5
+
+    @property
+    def joint_width(self) -> JointWidth | None:
+        """The medial compartment's narrowest space; the narrower compartment's where the side is not known.
+
+        The lateral one's is not reported: as a width it is worse than naming the mean (``data/results/joint_space.json``).
+        """
+        space = self.joint_space
+        if space is None:
+            return None
+        if self.side:
+            compartment, width = "medial", space.right if self.side == "R" else space.left
+        else:
+            compartment, width = "narrower", None if None in (space.left, space.right) else min(space.left, space.right)
+        return None if width is None else JointWidth(compartment, width, space.unit)
 
     def without_pictures(self) -> Diagnosis:
         """The numbers alone, so that a long list of readings stays small."""
@@ -104,5 +144,8 @@ class Diagnosis:
             "oa_probability": None if self.oa_probability is None else round(self.oa_probability, 6),
             "reasons": list(self.reasons),
             "remarks": list(self.remarks),
-            "joint_space": None if self.joint_space is None else vars(self.joint_space).copy(),
+            "joint_space": None if self.joint_width is None else vars(self.joint_width).copy(),
+            "knee": self.knee + 1,
+            "version": self.version,
+            "error_code": self.code,
         }

@@ -1,15 +1,12 @@
 """The reading as DICOM, by highdicom: a Structured Report (TID 1500) and a secondary capture with the heat map.
 
-Both belong to the source's study and refer to the source instance. A film that was no DICOM file gets a study and an
-instance of its own, numbered from its hash, so that every report of it names the same. Patient attributes are the
+Both belong to the source's study and refer to the source instance, see ``dicom_source``. Patient attributes are the
 pseudonym unless the book was told to keep the identity.
 """
 
 from __future__ import annotations
 
-import datetime
 import io
-import uuid
 
 import highdicom as hd
 import numpy as np
@@ -18,9 +15,9 @@ from highdicom import sr
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import SecondaryCaptureImageStorage
 
 from koalib.clinic import fonts, present
+from koalib.clinic.dicom_source import made_uid, reference
 from koalib.clinic.findings import SCHEME, Finding, lines
 from koalib.clinic.heatmap import overlay
 from koalib.clinic.records import Case
@@ -83,19 +80,10 @@ def as_file(dataset: Dataset) -> bytes:
 
 def source_of(case: Case, identity: dict | None = None) -> Dataset:
     """What the reports refer to: the film's identifiers, with the pseudonym for a patient."""
-    made = case.diagnosis.source or Dataset()
-    source = Dataset()
-    source.update(made)
-    if "SOPInstanceUID" not in source:
-        source.SOPClassUID, source.Modality = SecondaryCaptureImageStorage, "OT"
-        source.SOPInstanceUID, source.SeriesInstanceUID, source.StudyInstanceUID = (_uid(case, part, of_film=True) for part in ("film", "series", "study"))
-        source.StudyDate, source.StudyTime = (case.taken_on or case.made_at[:10]).replace("-", ""), ""
-        source.Rows, source.Columns = case.diagnosis.pictures.film.shape
+    source = reference(case)
     identity = identity or {"number": case.patient, "name": f"{case.patient}^", "birth_date": ""}
     source.PatientID, source.PatientName, source.PatientBirthDate, source.PatientSex = identity["number"], identity["name"], identity["birth_date"], ""
-    for keyword in ("AccessionNumber", "StudyID", "ReferringPhysicianName", "StudyTime"):
-        if keyword not in source:
-            setattr(source, keyword, "")
+    source.AccessionNumber = source.StudyID = source.ReferringPhysicianName = ""
     return source
 
 
@@ -122,14 +110,12 @@ def _write(sheet: Image.Image, words: str, x: float, y: float, size: int, colour
         x += pen.textlength(run, font=font)
 
 
-def _uid(case: Case, part: str, of_film: bool = False) -> str:
-    """A UID that is always the same for the same thing (DICOM PS3.5 B.2: a UUID under 2.25)."""
-    of = case.diagnosis.film_sha256 if of_film else f"{case.diagnosis.film_sha256} {case.id} {case.made_at}"
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'koalib {part} {of}').int}"
+def _uid(case: Case, part: str) -> str:
+    return made_uid(f"{part} {case.diagnosis.film_sha256} {case.id} {case.made_at}")
 
 
 def _observer() -> sr.ObservationContext:
-    device = sr.DeviceObserverIdentifyingAttributes(uid=f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, 'koalib grader').int}", name="koalib", manufacturer_name=MANUFACTURER)
+    device = sr.DeviceObserverIdentifyingAttributes(uid=made_uid("grader"), name="koalib", manufacturer_name=MANUFACTURER)
     return sr.ObservationContext(observer_device_context=sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from koalib.clinic.dicom_source import reference
 from koalib.clinic.records import Case
 from koalib.clinic.texts import text
 
 SCHEME = "99KOALIB"  #: our own codes; neither SNOMED CT nor DICOM publishes one for these
+JOINT_SPACE = {"medial": "JSWM", "narrower": "JSWN"}
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,8 @@ def lines(case: Case) -> list[Finding]:
         Finding("OAP", "Probability of radiographic osteoarthritis", round(d.oa_probability, 4), "1"),
         Finding("REFER", "Refer to a reader", d.refer, ""),
     ]
-    if d.joint_space is not None:
-        for code, where, value in (("JSWL", "left", d.joint_space.left), ("JSWR", "right", d.joint_space.right)):
-            if value is not None:
-                found.append(Finding(code, f"Narrowest joint space, {where} of the film", round(value, 4), "mm" if d.joint_space.unit == "mm" else "1"))
+    if (space := d.joint_width) is not None:
+        found.append(Finding(JOINT_SPACE[space.compartment], f"Narrowest joint space, {space.compartment} compartment", round(space.width, 4), "mm" if space.unit == "mm" else "1"))
     if case.action in ("accept", "change"):
         found.append(Finding("KLREADER", "Kellgren-Lawrence grade of the reader", case.reader_grade, "{grade}"))
     return found
@@ -46,14 +46,14 @@ def lines(case: Case) -> list[Finding]:
 def findings(case: Case, language: str = "en") -> dict:
     """The reading as one JSON object: who, which film, what was found with which algorithm, what the reader said."""
     d = case.diagnosis
-    source = d.source
+    source = reference(case)
     return {
         "document": "Knee radiograph report",
         "notice": text("notice", language),
         "made_at": case.made_at,
         "patient": case.patient,
         "film": {"name": d.image, "sha256": d.film_sha256, "knee": d.knee + 1, "side": d.side,
-                 "study_instance_uid": str(source.StudyInstanceUID) if source else None, "sop_instance_uid": str(source.SOPInstanceUID) if source else None},
+                 "study_instance_uid": str(source.StudyInstanceUID), "sop_instance_uid": str(source.SOPInstanceUID)},
         "algorithm": {"name": f"koalib {d.model}", "version": d.version},
         "findings": [asdict(line) for line in lines(case)],
         "quality": list(d.remarks),

@@ -20,7 +20,6 @@ from koalib.clinic.diagnosis import SET_COVERAGE, WIDE_SET, Diagnosis, Pictures
 from koalib.clinic.heatmap import scale_to_one
 from koalib.clinic.joint_space import measure
 from koalib.clinic.quality import remarks
-from koalib.clinic.texts import text
 from koalib.data.images import TRIM, ImageError, KneeImage, read_knee, resize
 from koalib.data.knees import KneeCrop, find_knees
 from koalib.data.rasters import looks_like_dicom
@@ -94,11 +93,11 @@ class Grader:
             content = read_bytes(film)
             image = read_knee(content, name=name)
             knees = find_knees(image)
-        except UserError as error:
-            return [self._failed(name, str(error), started)]
-        strangeness = self.novelty.score(np.stack([resize(knee.image.pixels, novelty.SIZE) for knee in knees]))
+        except ImageError as error:
+            return [self._failed(name, error.code, error.values, started)]
+        strangeness = self.novelty.strangeness(knees)
         if strangeness.min() > self.novelty.reject:
-            return [self._failed(name, text("not_a_knee", name=name), started)]
+            return [self._failed(name, "not_a_knee", {}, started)]
         unusual = strangeness > self.novelty.unusual
         common = {"image": name, "film_sha256": hashlib.sha256(content).hexdigest(), "source": header(content, name), "model": self.name, "version": self.version}
         readings = self.read_knees([knee.image for knee in knees])
@@ -131,8 +130,8 @@ class Grader:
             side=crop.side or image.side, inverted=image.inverted, pixel_spacing_mm=image.spacing_mm, joint_space=measure(image),
             pictures=Pictures(display_picture(image.pixels), heat), **common)
 
-    def _failed(self, name: str, error: str, started: float) -> Diagnosis:
-        return Diagnosis.failed(name, error, model=self.name, version=self.version, seconds=time.perf_counter() - started)
+    def _failed(self, name: str, code: str, values: dict, started: float) -> Diagnosis:
+        return Diagnosis.failed(name, code, values, model=self.name, version=self.version, seconds=time.perf_counter() - started)
 
 
 def display_picture(pixels: np.ndarray) -> np.ndarray:
@@ -153,7 +152,7 @@ def read_bytes(film: Film) -> bytes:
     try:
         return Path(film).read_bytes()
     except OSError as error:
-        raise ImageError(f"{film}: cannot be read ({error.strerror}); check the path") from error
+        raise ImageError("film_missing", str(film), why=error.strerror) from error
 
 
 def header(content: bytes, name: str) -> pydicom.Dataset | None:

@@ -9,6 +9,7 @@ logarithm of the smallest. The numbers in ``knees.safetensors`` were fitted by `
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,9 @@ import numpy as np
 from PIL import Image
 from safetensors import safe_open
 from skimage.feature import hog
+
+from koalib.data.images import resize
+from koalib.data.knees import KneeCrop
 
 SIZE = 64  #: px
 NUMBERS = Path(__file__).parent / "knees.safetensors"
@@ -71,6 +75,15 @@ class Novelty:
         """Scores (N,) of films uint8 (N, 64, 64); about 0 for a knee, larger for what is less like one."""
         x = np.stack([features(film) for film in films])
         return np.log(np.min([kind.distance(x) for kind in self.kinds], axis=0))
+
+    def strangeness(self, knees: Sequence[KneeCrop]) -> np.ndarray:
+        """Scores (N,) of the knees of a film, each by the likelier of two views: the frame around the joint, and the leg as filmed.
+
+        The kinds were fitted on films as their sets give them. Some frame the joint as closely as ours does, some show
+        more of the leg; a film is a stranger when neither view resembles any.
+        """
+        frames, legs = (self.score(np.stack([resize(view.pixels, SIZE) for view in views])) for views in ([knee.image for knee in knees], [knee.leg for knee in knees]))
+        return np.minimum(frames, legs)
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from koalib.clinic.diagnosis import SET_COVERAGE, Diagnosis, JointSpace
+from koalib.clinic.diagnosis import SET_COVERAGE, Diagnosis
 from koalib.clinic.records import Case
 from koalib.clinic.texts import remark, text
 
@@ -69,13 +69,13 @@ def quality_words(d: Diagnosis, language: str) -> str:
     return "; ".join(remark(code, language) for code in d.remarks) or text("remarks_none", language)
 
 
-def joint_space_words(space: JointSpace | None, language: str) -> tuple[str, str]:
+def joint_space_words(d: Diagnosis, language: str) -> tuple[str, str]:
     """The measure and what it may not be taken for."""
-    if space is None or (space.left is None and space.right is None):
+    space = d.joint_width
+    if space is None:
         return text("joint_space_none", language), ""
-    show = (lambda v: f"{v:.1f} mm") if space.unit == "mm" else (lambda v: f"{100 * v:.1f} %")
-    left, right = ("\u2013" if v is None else show(v) for v in (space.left, space.right))
-    return text("compartments", language, left=left, right=right), text("joint_space_mm" if space.unit == "mm" else "joint_space_share", language)
+    width = f"{space.width:.1f} mm" if space.unit == "mm" else f"{100 * space.width:.1f} %"
+    return text(f"joint_space_{space.compartment}", language, width=width), text("joint_space_mm" if space.unit == "mm" else "joint_space_share", language)
 
 
 def side_words(d: Diagnosis, language: str) -> str:
@@ -107,7 +107,7 @@ def decision_words(case: Case, language: str) -> str:
 def facts(case: Case, earlier: Case | None, language: str) -> list[tuple[str, str, str]]:
     """Label, value and footnote of everything that is not the grade itself."""
     d = case.diagnosis
-    space, footnote = joint_space_words(d.joint_space, language)
+    space, footnote = joint_space_words(d, language)
     rows = [
         ("oa_short", f"{text('yes' if d.oa else 'no', language)}, {percent(d.oa_probability)}", ""),
         ("side", side_words(d, language), ""),

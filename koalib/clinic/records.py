@@ -22,11 +22,12 @@ import numpy as np
 from pydicom import Dataset
 
 from koalib.clinic.diagnosis import Diagnosis, JointSpace, Pictures
+from koalib.clinic.dicom_source import kept
 from koalib.clinic.heatmap import png, unpng
 from koalib.clinic.schema import migrate
+from koalib.clinic.texts import ClinicError
 from koalib.errors import UserError
 
-SOURCE_KEPT = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "StudyDate", "StudyTime", "Modality", "Rows", "Columns")
 ACTIONS = {"accept": "accepted", "change": "changed", "reject": "rejected"}
 
 _CASES = """
@@ -40,6 +41,7 @@ JOIN patient ON patient.id = film.patient_id
 LEFT JOIN decision ON decision.id = (SELECT max(id) FROM decision WHERE reading_id = reading.id)
 """
 _MINE = "reading.reader_id = (SELECT id FROM reader WHERE name = ?)"
+_DAY = "coalesce(film.taken_on, substr(reading.made_at, 1, 10))"  # as ``Case.day``
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,22 @@ class Book:
 
     def pseudonym(self, number: str) -> str:
         """A name for a patient number that this book always gives it and nobody without the book can turn back."""
-        digest = hmac.new(bytes.fromhex(self.setting("key")), number.encode(), hashlib.sha256).hexdigest()
-        return f"P-{digest[:8].upper()}"
+        return f"P-{self._keyed_hash(number)[:8].upper()}"
+
+    def _keyed_hash(self, number: str) -> str:
+        return hmac.new(bytes.fromhex(self.setting("key")), number.encode(), hashlib.sha256).hexdigest()
+
+    def _patient(self, db: sqlite3.Connection, pseudonym: str, number: str) -> int:
+        """The patient's row; a pseudonym belongs to the DICOM number that it was first used with."""
+        patient = _id_of(db, "patient", "pseudonym", pseudonym, made_at=now())
+        if not number:
+            return patient
+        row = db.execute("SELECT number_hash, number FROM patient LEFT JOIN identity ON patient_id = id WHERE id = ?", (patient,)).fetchone()
+        bound, found = row["number_hash"] or (row["number"] and self._keyed_hash(row["number"])), self._keyed_hash(number)
+        if bound and bound != found:
+            raise ClinicError("pseudonym_taken", patient=pseudonym)
+        db.execute("UPDATE patient SET number_hash = ? WHERE id = ?", (found, patient))
+        return patient
 
     # ------------------------------------------------------------ writing
 
@@ -146,15 +162,18 @@ class Book:
 
         Returns:
             The reading's number.
+
+        Raises:
+            ClinicError: the pseudonym belongs to another DICOM patient number.
         """
         source = diagnosis.source
         number = str(getattr(source, "PatientID", "") or "")
         patient = patient.strip() or self.pseudonym(number or diagnosis.film_sha256)
         taken_on = taken_on or _iso_day(str(getattr(source, "StudyDate", "") or ""))
         with self._writing() as db:
-            patient_id = _id_of(db, "patient", "pseudonym", patient, made_at=now())
+            patient_id = self._patient(db, patient, number)
             if self.keeps_identity and number:
-                db.execute("INSERT OR REPLACE INTO identity VALUES (?, ?, ?, ?)",
+                db.execute("INSERT OR IGNORE INTO identity VALUES (?, ?, ?, ?)",
                            (patient_id, number, str(getattr(source, "PatientName", "")), str(getattr(source, "PatientBirthDate", ""))))
             film_id = self._film(db, patient_id, diagnosis, taken_on)
             reading = _insert(db, "reading", film_id=film_id, reader_id=self._reader(db), made_at=now(), **_numbers(diagnosis))
@@ -193,7 +212,7 @@ class Book:
             return row["id"]
         row_mm, column_mm = d.pixel_spacing_mm or (None, None)
         return _insert(db, "film", patient_id=patient_id, sha256=d.film_sha256, knee=d.knee, name=d.image, side=d.side, taken_on=taken_on,
-                       row_mm=row_mm, column_mm=column_mm, picture=png(d.pictures.film) if d.pictures else None, source=source_json(d.source))
+                       row_mm=row_mm, column_mm=column_mm, picture=png(d.pictures.film) if d.pictures else None, source=None if d.source is None else kept(d.source).to_json())
 
     def _reader(self, db: sqlite3.Connection) -> int:
         return _id_of(db, "reader", "name", self.reader)
@@ -231,15 +250,25 @@ class Book:
         row = self._db.execute("SELECT number, name, birth_date FROM identity JOIN patient ON patient.id = patient_id WHERE pseudonym = ?", (patient,)).fetchone()
         return dict(row) if row and self.keeps_identity else None
 
-    def search(self, patient: str = "", since: str = "", until: str = "", grade: int | None = None, changed: bool = False, limit: int = 500) -> list[Case]:
-        """This reader's readings, the newest first, without their pictures.
+    def search(self, limit: int | None = 500, **query: Any) -> list[Case]:
+        """This reader's readings, the newest first, without their pictures; ``query`` as in ``count``, ``limit=None`` gives all."""
+        where, values = self._where(**query)
+        rows = self._db.execute(f"{_CASES} WHERE {where} ORDER BY reading.id DESC LIMIT ?", (*values, -1 if limit is None else limit))
+        return [_case(row) for row in rows]
+
+    def count(self, **query: Any) -> int:
+        """How many readings of this reader fit.
 
         Args:
-            patient: part of the pseudonym. since, until: days of the reading, ISO. grade: the final one.
-            changed: only those whose grade the reader changed.
+            query: ``patient``, part of the pseudonym; ``since`` and ``until``, ISO days of ``Case.day``; ``grade``, the
+                final one; ``changed``, only those whose grade the reader changed.
         """
+        where, values = self._where(**query)
+        return self._db.execute(f"SELECT count(*) FROM ({_CASES} WHERE {where})", values).fetchone()[0]
+
+    def _where(self, patient: str = "", since: str = "", until: str = "", grade: int | None = None, changed: bool = False) -> tuple[str, list]:
         where, values = [_MINE], [self.reader]
-        for clause, value in (("instr(lower(patient.pseudonym), lower(?))", patient.strip()), ("substr(reading.made_at, 1, 10) >= ?", since), ("substr(reading.made_at, 1, 10) <= ?", until)):
+        for clause, value in (("instr(lower(patient.pseudonym), lower(?))", patient.strip()), (f"{_DAY} >= ?", since), (f"{_DAY} <= ?", until)):
             if value:
                 where.append(clause)
                 values.append(value)
@@ -248,8 +277,7 @@ class Book:
             values.append(grade)
         if changed:
             where.append("decision.action = 'change'")
-        rows = self._db.execute(f"{_CASES} WHERE {' AND '.join(where)} ORDER BY reading.id DESC LIMIT ?", (*values, limit))
-        return [_case(row) for row in rows]
+        return " AND ".join(where), values
 
     def earlier(self, case: Case) -> Case | None:
         """The latest earlier film of the same knee of the same patient."""
@@ -257,8 +285,7 @@ class Book:
             return None
         row = self._db.execute(
             f"{_CASES} WHERE patient.pseudonym = ? AND film.side = ? AND film.sha256 <> ? AND {_MINE} "
-            "AND (coalesce(film.taken_on, substr(reading.made_at, 1, 10)), reading.id) < (?, ?) "
-            "ORDER BY coalesce(film.taken_on, substr(reading.made_at, 1, 10)) DESC, reading.id DESC LIMIT 1",
+            f"AND ({_DAY}, reading.id) < (?, ?) ORDER BY {_DAY} DESC, reading.id DESC LIMIT 1",
             (case.patient, case.diagnosis.side, case.diagnosis.film_sha256, self.reader, case.day, case.id)).fetchone()
         return None if row is None else _case(row)
 
@@ -283,17 +310,6 @@ def now() -> str:
 
 def _chain(before: str, line: dict) -> str:
     return hashlib.sha256((before + json.dumps(line, sort_keys=True, ensure_ascii=False)).encode()).hexdigest()
-
-
-def source_json(source: Dataset | None) -> str | None:
-    """What a report needs to refer to the DICOM instance: its identifiers and nothing about the patient."""
-    if source is None:
-        return None
-    kept = Dataset()
-    for keyword in SOURCE_KEPT:
-        if keyword in source:
-            kept[keyword] = source[keyword]
-    return kept.to_json()
 
 
 def _iso_day(dicom: str) -> str | None:

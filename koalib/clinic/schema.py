@@ -94,7 +94,12 @@ CREATE TABLE identity (
 ) STRICT;
 """
 
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+# Keyed hash of the DICOM patient number that a pseudonym was first used with: no second number may use it.
+_VERSION_3 = """
+ALTER TABLE patient ADD COLUMN number_hash TEXT;
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION = len(MIGRATIONS)
 
 

@@ -29,14 +29,17 @@ def configuration(port: int, ip: str, browser: bool) -> Config:
     return config
 
 
-def serve(port: int = 8866, ip: str = "127.0.0.1", browser: bool = True, keep_identity: bool | None = None) -> None:
+def serve(port: int = 8866, ip: str = "127.0.0.1", browser: bool = True, keep_identity: bool | None = None, reader: str | None = None) -> None:
     """Serve until interrupted.
 
     Args:
         ip: the address to listen on. Whoever can reach it can use the page: give another than loopback only
             behind something that asks who is there, such as JupyterHub.
         keep_identity: whether the case book may keep DICOM patient data; None leaves the book's own setting.
+        reader: name of everybody who opens the page; None makes each browser a reader of its own.
     """
+    if reader:
+        os.environ["KOALIB_READER"] = reader
     if keep_identity is not None:
         os.environ["KOALIB_KEEP_IDENTITY"] = str(int(keep_identity))  # the page's kernels read it
     folders = [str(TEMPLATES), *filter(None, [os.environ.get("JUPYTER_PATH")])]

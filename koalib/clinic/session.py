@@ -18,7 +18,7 @@ from koalib.clinic.heatmap import png
 from koalib.clinic.export import to_csv
 from koalib.clinic.records import Book, Case
 from koalib.clinic.report import Report, make_report
-from koalib.clinic.texts import text
+from koalib.clinic.texts import ClinicError, text
 from koalib.data.phantom import make_phantoms
 from koalib.errors import UserError
 
@@ -64,9 +64,13 @@ class Session:
         added = []
         for diagnosis in self.grader.grade(content, name=name):
             if not diagnosis.ok:
-                self.errors.append(diagnosis.error)
+                self.errors.append(diagnosis.error_in(self.language))
                 continue
-            number = self.book.save(diagnosis, self.patient)
+            try:
+                number = self.book.save(diagnosis, self.patient)
+            except ClinicError as error:
+                self.refuse(error.key, **error.values)
+                break
             self._work.append(number)
             added.append(self.show(number))
         return added
@@ -99,9 +103,13 @@ class Session:
         """Readings of the book; see ``Book.search``."""
         return self.book.search(**query)
 
+    def count(self, **query: object) -> int:
+        """How many readings of the book fit, however many are shown."""
+        return self.book.count(**query)
+
     def csv(self, **query: object) -> bytes:
-        """The same readings as a CSV file."""
-        found = self.history(**query)
+        """All readings that fit as a CSV file."""
+        found = self.book.search(limit=None, **query)
         self.book.note("export", "history", readings=len(found))
         return to_csv(found)
 

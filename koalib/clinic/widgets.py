@@ -1,4 +1,4 @@
-"""The three parts of the page that ipywidgets lacks: a place to drop films, a viewer, a table one can click.
+"""What ipywidgets lacks: a place to drop films, a viewer, a table one can click, names for groups of buttons.
 
 Each is a small ES module in ``page/`` carried by anywidget. They put text into the page as text, never as markup,
 so no file name or patient field can become part of it.
@@ -41,16 +41,27 @@ class FilmDrop(anywidget.AnyWidget):
         if message.get("type") != "piece":
             self._on_event(message)
             return
-        if message["piece"] == 0:
+        first, last = message["piece"] == 0, message["piece"] == message["pieces"] - 1
+        # The browser already refuses too many and too large files; a changed page must not get round it.
+        if message["index"] >= self.limits["files"]:
+            if first and message["index"] == self.limits["files"]:
+                self._on_event({"type": "too_many"})
+        elif self._complete(message, first, buffers[0]):
+            content, self._pieces = b"".join(self._pieces), []
+            self._on_file(str(message["name"]), content)
+        if last and message["index"] == message["count"] - 1:
+            self._on_event({"type": "taken"})
+
+    def _complete(self, message: dict, first: bool, part: bytes) -> bool:
+        """Take in a piece; whether the file is whole."""
+        if first:
             self._pieces = []
-        self._pieces.append(bytes(buffers[0]))
-        # The browser already refuses large files; a changed page must not get round it.
+        self._pieces.append(bytes(part))
         if sum(map(len, self._pieces)) > self.limits["bytes"]:
             self._pieces = []
             self._on_event({"type": "too_large", "name": str(message["name"])})
-        elif len(self._pieces) == message["pieces"]:
-            content, self._pieces = b"".join(self._pieces), []
-            self._on_file(str(message["name"]), content)
+            return False
+        return len(self._pieces) == message["pieces"]
 
     def hand_out(self, name: str, mime: str, content: bytes) -> None:
         """Let the browser save a file."""
@@ -66,6 +77,15 @@ class FilmViewer(anywidget.AnyWidget):
     alt = traitlets.Unicode("").tag(sync=True)
     opacity = traitlets.Float(0.6).tag(sync=True)
     texts = traitlets.Dict().tag(sync=True)
+
+
+class PageLabels(anywidget.AnyWidget):
+    """What a screen reader needs of the whole page: its language, and names of the groups of buttons by their CSS class."""
+
+    _esm = PAGE / "labels.js"
+    language = traitlets.Unicode("").tag(sync=True)
+    whole_page = traitlets.Bool(False).tag(sync=True)
+    groups = traitlets.Dict().tag(sync=True)
 
 
 class CaseTable(anywidget.AnyWidget):

@@ -77,14 +77,15 @@ def read_knee(film: str | Path | bytes | BinaryIO, name: str | None = None) -> K
 def decode(content: bytes, name: str) -> Raster:
     """Native-depth grey values and what the header says; see ``read_knee`` for the errors."""
     if not content:
-        raise ImageError(f"{name}: the file is empty; export the film again")
+        raise ImageError("film_empty", name)
     if len(content) > MAX_BYTES:
-        raise ImageError(f"{name}: larger than 200 MB; export the film alone, as PNG or DICOM")
+        raise ImageError("film_too_heavy", name)
     raster = decode_dicom(content, name) if looks_like_dicom(content, name) else decode_raster(content, name)
     if min(raster.values.shape) < MIN_SIDE:
-        raise ImageError(f"{name}: {raster.values.shape[1]} x {raster.values.shape[0]} pixels are too few for a knee film, at least {MIN_SIDE} a side")
+        rows, columns = raster.values.shape
+        raise ImageError("film_too_small", name, columns=columns, rows=rows, least=MIN_SIDE)
     if raster.values.min() == raster.values.max():
-        raise ImageError(f"{name}: shows nothing, all pixels are equal; export the film again")
+        raise ImageError("film_blank", name)
     return raster
 
 
@@ -145,5 +146,5 @@ def _content(film: str | Path | bytes | BinaryIO, name: str | None) -> tuple[byt
             with open(Path(film).expanduser(), "rb") as file:
                 return file.read(MAX_BYTES + 1), name
         except OSError as error:
-            raise ImageError(f"{name}: cannot be read ({error.strerror}); check the path") from error
+            raise ImageError("film_missing", name, why=error.strerror) from error
     return film.read(MAX_BYTES + 1), name or getattr(film, "name", "film")

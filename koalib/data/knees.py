@@ -36,10 +36,12 @@ class KneeCrop:
     """One knee of a film.
 
     ``box`` is (top, bottom, left, right) in pixels of the film and may stand out of it, where the film's edge is
-    continued; ``confidence`` in 0..1 is the correlation with the mean knee.
+    continued; ``confidence`` in 0..1 is the correlation with the mean knee; ``leg`` is the part of the film that was
+    searched: all of it, or one side of a film of two legs.
     """
 
     image: KneeImage
+    leg: KneeImage
     box: tuple[int, int, int, int]
     side: str | None
     confidence: float
@@ -62,7 +64,8 @@ def find_knees(image: KneeImage) -> list[KneeCrop]:
     if gap is None:
         return [_single(image)]
     halves = [(0, gap, "R"), (gap, pixels.shape[1], "L")]
-    return [_framed(image, _find_joint(pixels[:, left:right]), left, side) for left, right, side in halves]
+    legs = [(replace(image, pixels=pixels[:, left:right], side=side), left) for left, right, side in halves]
+    return [_framed(image, leg, _find_joint(leg.pixels), left) for leg, left in legs]
 
 
 def leg_gap(pixels: np.ndarray) -> int | None:
@@ -77,10 +80,10 @@ def leg_gap(pixels: np.ndarray) -> int | None:
 
 def _single(image: KneeImage) -> KneeCrop:
     height, width = image.shape
-    framed = _framed(image, _find_joint(image.pixels), 0, image.side)
+    framed = _framed(image, image, _find_joint(image.pixels), 0)
     whole = max(likeness(image.pixels), 0.0)
     if max(height, width) < 1.25 * min(height, width) and whole >= framed.confidence - WHOLE_IS_FINE:
-        return KneeCrop(image, (0, height, 0, width), image.side, whole)
+        return KneeCrop(image, image, (0, height, 0, width), image.side, whole)
     return framed
 
 
@@ -135,8 +138,8 @@ def _cut(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     return pixels[np.ix_(rows, columns)]
 
 
-def _framed(image: KneeImage, joint: tuple[float, float, float], left: int, side: str | None) -> KneeCrop:
+def _framed(image: KneeImage, leg: KneeImage, joint: tuple[float, float, float], left: int) -> KneeCrop:
     row, column, length = joint
     box = _box(row, column + left, length)
-    crop = replace(image, pixels=_cut(image.pixels, box), side=side)
-    return KneeCrop(crop, box, side, min(max(likeness(crop.pixels), 0.0), 1.0))
+    crop = replace(image, pixels=_cut(image.pixels, box), side=leg.side)
+    return KneeCrop(crop, leg, box, leg.side, min(max(likeness(crop.pixels), 0.0), 1.0))

@@ -33,8 +33,31 @@ CODESTREAMS = (
 TIFF_PHOTOMETRIC, TIFF_WHITE_IS_ZERO = 262, 0
 
 
+PROBLEMS = {
+    "film_missing": "{name}: cannot be read ({why}); check the path",
+    "film_empty": "{name}: the file is empty; export the film again",
+    "film_too_heavy": "{name}: larger than 200 MB; export the film alone, as PNG or DICOM",
+    "film_too_large": "{name}: over 100 megapixels; export the film at a lower resolution",
+    "film_too_small": "{name}: {columns} x {rows} pixels are too few for a knee film, at least {least} a side",
+    "film_blank": "{name}: shows nothing, all pixels are equal; export the film again",
+    "film_no_image": "{name}: not an image that can be read; use PNG, JPEG, TIFF, BMP, WebP or DICOM",
+    "film_frames": "{name}: holds {frames} frames; export the one film that should be graded",
+    "film_damaged": "{name}: damaged or cut off ({why}); copy or export the file again",
+    "film_not_in_dicom": "{name}: a DICOM file without a film, or damaged; export the radiograph itself",
+    "film_pixels": "{name}: its pixels cannot be read ({why}); export it uncompressed or again",
+    "film_unpacks": "{name}: unpacks to more than 200 MB; export the film alone, as PNG or DICOM",
+    "film_too_many_pixels": "{name}: has pixels for more than one film of {columns} x {rows}; export it again",
+    "film_other_size": "{name}: its pixels are {found}, its header says {said}; export it again",
+}
+"""What may be wrong with a film; the clinic has the same lines in Chinese."""
+
+
 class ImageError(UserError):
-    """A film that cannot be read, with the reason and the remedy in one line."""
+    """A film that cannot be read, with the reason and the remedy in one line: ``code`` is a key of ``PROBLEMS``."""
+
+    def __init__(self, code: str, name: str, **values: object) -> None:
+        self.code, self.values = code, values
+        super().__init__(PROBLEMS[code].format(name=name, **values))
 
 
 @dataclass(frozen=True)
@@ -54,17 +77,17 @@ def decode_raster(content: bytes, name: str) -> Raster:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: over 100 megapixels; export the film at a lower resolution") from error
+        raise ImageError("film_too_large", name) from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise ImageError(f"{name}: not an image that can be read; use PNG, JPEG, TIFF, BMP, WebP or DICOM") from error
+        raise ImageError("film_no_image", name) from error
     _check_size(image.width, image.height, name)
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise ImageError(f"{name}: holds {image.n_frames} frames; export the one film that should be graded")
+        raise ImageError("film_frames", name, frames=image.n_frames)
     mode = image.mode
     try:
         values = _grey(ImageOps.exif_transpose(image))
     except (OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error) as error:
-        raise ImageError(f"{name}: damaged or cut off ({error}); copy or export the file again") from error
+        raise ImageError("film_damaged", name, why=str(error)) from error
     if values.dtype.kind != "f":
         values = values.astype(np.uint8 if values.max() < 256 and values.dtype == np.uint8 else np.uint16 if values.max() < 2**16 else np.uint32)
     if mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO:
@@ -91,7 +114,7 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
-        raise ImageError(f"{name}: {width} x {height} is over 100 megapixels; export the film at a lower resolution")
+        raise ImageError("film_too_large", name)
 
 
 def _depth(values: np.ndarray) -> int:
@@ -123,17 +146,17 @@ def decode_dicom(content: bytes, name: str) -> Raster:
         rows, columns = int(film.Rows), int(film.Columns)
         frames = int(film.get("NumberOfFrames") or 1)
     except Exception as error:  # pydicom raises whatever its parser stumbles over
-        raise ImageError(f"{name}: a DICOM file without a film, or damaged; export the radiograph itself") from error
+        raise ImageError("film_not_in_dicom", name) from error
     _check_size(columns, rows, name)
     if frames > 1:
-        raise ImageError(f"{name}: holds {frames} frames; export the one film that should be graded")
+        raise ImageError("film_frames", name, frames=frames)
     try:
         _check_pixel_data(film, name)
         values, bits = _dicom_values(film)
     except ImageError:
         raise
     except Exception as error:  # missing codec, cut-off pixel data, impossible header: all end here
-        raise ImageError(f"{name}: its pixels cannot be read ({_first_line(error)}); export it uncompressed or again") from error
+        raise ImageError("film_pixels", name, why=_first_line(error)) from error
     side = str(film.get("ImageLaterality") or film.get("Laterality") or "")[:1].upper()
     spacing, remarks = _dicom_spacing(film)
     return Raster(values, bits, str(film.get("PhotometricInterpretation", "")), side if side in "LR" and side else None, spacing, remarks)
@@ -152,9 +175,9 @@ def _check_inflated(content: bytes, name: str) -> None:
             inflated += len(inflater.decompress(rest, CHUNK))
             rest = inflater.unconsumed_tail
     except Exception as error:  # pydicom raises whatever its parser stumbles over
-        raise ImageError(f"{name}: a DICOM file without a film, or damaged; export the radiograph itself") from error
+        raise ImageError("film_not_in_dicom", name) from error
     if inflated > MAX_BYTES:
-        raise ImageError(f"{name}: unpacks to more than 200 MB; export the film alone, as PNG or DICOM")
+        raise ImageError("film_unpacks", name)
 
 
 def _check_pixel_data(film: pydicom.Dataset, name: str) -> None:
@@ -164,14 +187,14 @@ def _check_pixel_data(film: pydicom.Dataset, name: str) -> None:
     if not getattr(syntax, "is_encapsulated", False):
         expected = rows * columns * int(film.get("SamplesPerPixel", 1)) * int(film.BitsAllocated) // 8
         if len(stored) >= 2 * max(expected, 1):  # less than a second film is padding
-            raise ImageError(f"{name}: has pixels for more than one film of {columns} x {rows}; export it again")
+            raise ImageError("film_too_many_pixels", name, columns=columns, rows=rows)
         return
     header = next((module for module, syntaxes in CODESTREAMS if syntax in syntaxes), None)
     if header is None:
         return
     stream = header.get_parameters(next(generate_frames(stored, number_of_frames=1)))
     if (stream["rows"], stream["columns"]) != (rows, columns):
-        raise ImageError(f"{name}: its pixels are {stream['columns']} x {stream['rows']}, its header says {columns} x {rows}; export it again")
+        raise ImageError("film_other_size", name, found=f"{stream['columns']} x {stream['rows']}", said=f"{columns} x {rows}")
 
 
 def _first_line(error: Exception) -> str:

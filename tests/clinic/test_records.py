@@ -64,6 +64,9 @@ def test_search_by_patient_date_grade_and_change(book: Book) -> None:
     assert found() == [second, first] and found(patient="alpha") == [first] and found(patient="%") == []
     assert found(grade=3) == [first] and found(grade=2) == [] and found(grade=4) == [second] and found(changed=True) == [first]
     assert found(since=day, until=day) == [second, first] and found(since="2999-01-01") == [] and found(until="1999-01-01") == []
+    old = book.save(replace(READING, film_sha256="c" * 64), "Gamma-3", taken_on="2020-05-01")
+    assert found(until="2020-05-01") == [old] and found(since=day) == [second, first], "the day that is shown: taken, else read"
+    assert book.count() == 3 and book.count(patient="alpha") == 1 and len(book.search(limit=2)) == 2
 
 
 def test_the_earlier_film_is_of_the_same_knee_and_before(book: Book) -> None:

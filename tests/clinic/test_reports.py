@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import shutil
@@ -22,6 +23,7 @@ from koalib.clinic.report import REPORTS, make_report
 from koalib.clinic.texts import all_texts, text
 from koalib.errors import UserError
 
+needs_dciodvfy = pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dciodvfy (Debian package dicom3tools) is not installed")
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
 
@@ -104,9 +106,39 @@ def test_dicom_refers_to_the_source_and_is_valid(dicom_case: Case, kind: str, la
     assert report.StudyInstanceUID == source.StudyInstanceUID
     assert source.SOPInstanceUID in {element.value for element in report.iterall() if element.keyword == "ReferencedSOPInstanceUID"}
     assert "Mustermann" not in str(report) and "4711" not in str(report)
-    if shutil.which("dciodvfy"):
-        said = subprocess.run(["dciodvfy", "-new", tmp_path / "r.dcm"], capture_output=True, text=True)
-        assert "Error" not in said.stderr + said.stdout, said.stderr
+
+
+IDENTIFIERS = ("StudyDate", "StudyTime", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+@needs_dciodvfy
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("kind", ["sr", "sc"])
+def test_dciodvfy_finds_no_error(case: Case, dicom_case: Case, kind: str, language: str, tmp_path: Path) -> None:
+    bare = replace(dicom_case, taken_on=None, diagnosis=replace(dicom_case.diagnosis, source=without(dicom_case.diagnosis.source, *IDENTIFIERS)))
+    for name, reported in (("png", replace(case, patient="P-1")), ("dicom", dicom_case), ("anonymised", bare)):
+        (tmp_path / name).write_bytes(make_report(kind, reported, language=language).content)
+        said = subprocess.run(["dciodvfy", "-new", tmp_path / name], capture_output=True, text=True)
+        assert "Error" not in said.stderr + said.stdout, f"{name}: {said.stderr}"
+
+
+def without(source: pydicom.Dataset, *keywords: str) -> pydicom.Dataset:
+    """A copy of the header that lacks these, as anonymised files do."""
+    made = copy.deepcopy(source)
+    for keyword in keywords:
+        del made[keyword]
+    return made
+
+
+@pytest.mark.parametrize("missing", IDENTIFIERS)
+def test_a_film_without_an_identifier_gets_one_and_every_report(dicom_case: Case, missing: str) -> None:
+    source = without(dicom_case.diagnosis.source, missing)
+    case = replace(dicom_case, taken_on=None, diagnosis=replace(dicom_case.diagnosis, source=source))
+    for kind in REPORTS:
+        assert make_report(kind, case).content
+    film, report = json.loads(make_report("json", case).content)["film"], pydicom.dcmread(io.BytesIO(make_report("sr", case).content))
+    assert film["study_instance_uid"] == report.StudyInstanceUID and film["sop_instance_uid"]
+    assert ("StudyInstanceUID" == missing) != (report.StudyInstanceUID == source.get("StudyInstanceUID")), "what is there stays"
 
 
 def test_highdicom_reads_the_structured_report_again(dicom_case: Case) -> None:

@@ -5,24 +5,27 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from koalib.clinic import diagram, novelty
+from koalib.clinic import batch, diagram, novelty
 from koalib.clinic.app import App, open_app
 from koalib.clinic.heatmap import png, unpng
 from koalib.clinic.joint_space import measure
-from koalib.clinic.records import Case
+from koalib.clinic.records import Book, Case
 from koalib.clinic.session import Limits, Session, samples
 from koalib.clinic.texts import _TEXTS, LANGUAGES, text
 from koalib.cli import app as command
 from koalib.data.images import KneeImage, read_knee, resize
 from koalib.data.phantom import make_phantoms
 from koalib.errors import UserError
+
+from conftest import make_dicom
 
 
 def another(case: Case) -> int:
@@ -128,11 +131,74 @@ def test_a_film_comes_in_pieces_and_too_many_bytes_do_not(session: Session, film
     view = App(session)
     half = len(film) // 2
     for piece, part in enumerate((film[:half], film[half:])):
-        view.drop._received(None, {"type": "piece", "name": "a.png", "piece": piece, "pieces": 2}, [part])
+        view.drop._received(None, {"type": "piece", "name": "a.png", "index": 0, "count": 1, "piece": piece, "pieces": 2}, [part])
     assert len(session.work()) == 1
     view.drop.limits = {"bytes": 100, "files": 1}
-    view.drop._received(None, {"type": "piece", "name": "b.png", "piece": 0, "pieces": 1}, [film])
+    drop(view, "b.png", film)
     assert len(session.work()) == 1 and "b.png" in view.errors.value
+
+
+def drop(view: App, name: str, content: bytes, index: int = 0, count: int = 1) -> None:
+    """What the browser sends of a small file, one of ``count``."""
+    view.drop._received(None, {"type": "piece", "name": name, "index": index, "count": count, "piece": 0, "pieces": 1}, [content])
+
+
+def test_no_more_films_at_a_time_than_allowed_whatever_the_browser_sends(session: Session, film: bytes) -> None:
+    view = App(session)
+    view.drop.limits = {"bytes": 2**20, "files": 2}
+    for index in range(5):
+        drop(view, f"{index}.png", film, index, 5)
+    assert [case.diagnosis.image for case in session.work()] == ["1.png", "0.png"]
+    assert [text("too_many", "en", files=session.limits.files)] == list(session.errors)
+
+
+def test_the_pseudonym_is_for_one_drop_only(session: Session, film: bytes) -> None:
+    view = App(session)
+    view.patient.value = "P-1"
+    drop(view, "a.png", film, 0, 2)
+    drop(view, "b.png", film, 1, 2)
+    drop(view, "c.png", film)
+    last, *dropped = session.work()
+    assert [case.patient for case in dropped] == ["P-1", "P-1"] and last.patient != "P-1" and view.patient.value == ""
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_two_patient_numbers_never_share_a_pseudonym(session: Session, dicom_film: bytes, keep: bool) -> None:
+    session.book.keep_identity(keep)
+    other = pydicom.dcmread(io.BytesIO(dicom_film))
+    other.PatientID, other.PatientName = "222", "Doe^John"
+    stream = io.BytesIO()
+    other.save_as(stream)
+    session.patient = "P-1"
+    assert session.add("a.dcm", dicom_film)
+    session.language = "zh"
+    assert session.add("b.dcm", stream.getvalue()) == [] and "化名 P-1" in session.errors[-1]
+    assert session.add("a-again.dcm", dicom_film)
+    assert (session.book.identity("P-1") or {}).get("name") == ("Mustermann^Erika" if keep else None)
+
+
+def test_what_cannot_be_read_is_said_in_the_pages_language(session: Session, film: bytes, photograph: bytes) -> None:
+    session.language = "zh"
+    for name, content, words in (("cat.jpg", photograph, "不是膝关节"), ("cut.png", film[:3000], "损坏"), ("none.png", b"", "文件为空")):
+        assert session.add(name, content) == [] and words in session.errors[-1] and name in session.errors[-1]
+
+
+def test_the_history_says_when_it_shows_a_part_and_the_export_has_all(session: Session, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    (diagnosis,) = session.grader.grade(film)
+    for number in range(503):
+        session.book.save(replace(diagnosis, pictures=None, film_sha256=f"{number:064}"))
+    view = App(session)
+    view.draw_history()
+    assert len(view.cases.rows) == 500 and "500 of 503 readings" in view.count.value
+    assert len(session.csv().splitlines()) == 504
+
+
+def test_the_page_tells_screen_readers_its_language_and_groups(session: Session) -> None:
+    view = App(session)
+    view.language.value = "zh"
+    assert view.labels.language == "zh" and all(view.labels.groups.values())
+    groups = {name for choice in (view.tabs, view.language, view.action) for name in choice._dom_classes}
+    assert groups == set(view.labels.groups)
 
 
 def test_every_text_is_in_both_languages_with_the_same_fields() -> None:
@@ -144,15 +210,85 @@ def test_every_text_is_in_both_languages_with_the_same_fields() -> None:
         assert {f for _, f, _, _ in string.Formatter().parse(english) if f} == {f for _, f, _, _ in string.Formatter().parse(chinese) if f}, key
 
 
-def test_the_command_grades_writes_and_reports_what_failed(weights: Path, film: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def grade(*arguments: object) -> Result:
+    """`koalib grade`."""
+    return CliRunner().invoke(command, ["grade", *map(str, arguments)])
+
+
+@pytest.fixture
+def films(weights: Path, film: bytes, two_knees: bytes, dicom_film: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of films and what is none, for the command."""
     monkeypatch.setenv("KOALIB_GRADER", str(weights))
-    (tmp_path / "a.png").write_bytes(film)
-    (tmp_path / "b.png").write_text("no film")
-    out = CliRunner().invoke(command, ["grade", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--json", "--heatmap", str(tmp_path / "h.png"),
-                                       "--report", str(tmp_path / "r.dcm"), "--records", str(tmp_path / "book.sqlite")])
-    assert out.exit_code == 1 and [reading["ok"] for reading in json.loads(out.stdout)] == [True, False]
-    assert unpng((tmp_path / "h.png").read_bytes()).shape[0] >= 224 and pydicom.dcmread(io.BytesIO((tmp_path / "r.dcm").read_bytes())).Modality == "SR"
-    assert isinstance(CliRunner().invoke(command, ["grade", str(tmp_path / "a.png"), "--report", "x.doc"]).exception, UserError)
+    for name, content in (("a.png", film), ("both.png", two_knees), ("IM1.dcm", dicom_film), ("b.png", b"no film")):
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def test_the_command_grades_writes_and_reports_what_failed(films: Path) -> None:
+    out = grade(films / "a.png", films / "b.png", "--json", "--heatmap", films / "h.png", "--report", films / "r.dcm", "--records", films / "book.sqlite")
+    readings = json.loads(out.stdout)
+    assert out.exit_code == 1 and [reading["ok"] for reading in readings] == [True, False] and readings[0]["version"] and readings[0]["knee"] == 1
+    assert unpng((films / "h-a.png").read_bytes()).shape[0] >= 224 and pydicom.dcmread(films / "r-a.dcm").Modality == "SR"
+
+
+def test_what_is_written_is_named_by_its_film(films: Path) -> None:
+    (films / "more").mkdir()
+    (films / "more" / "a.png").write_bytes((films / "a.png").read_bytes())
+    grade(films / "b.png", films / "both.png", films / "a.png", films / "more" / "a.png", "--heatmap", films / "h.png")
+    assert sorted(path.name for path in films.glob("h*")) == ["h-3-a.png", "h-4-a.png", "h-both-knee2.png", "h-both.png"]
+    grade(films / "both.png", "--heatmap", films / "one.png")
+    assert sorted(path.name for path in films.glob("one*")) == ["one-knee2.png", "one.png"]
+
+
+@pytest.mark.parametrize(("option", "name"), [("--report", "x.doc"), ("--heatmap", "x.txt"), ("--report", "folder.pdf")])
+def test_what_could_not_be_written_is_refused_before_the_first_film(films: Path, option: str, name: str) -> None:
+    (films / "folder.pdf").mkdir()
+    assert isinstance(grade(films / "a.png", option, films / name).exception, UserError)
+
+
+def test_the_command_says_mistakes_in_chinese(films: Path) -> None:
+    out = grade(films / "b.png", "--language", "zh")
+    assert out.exit_code == 1 and "不是可读取的影像" in out.stdout and "b.png" in out.stdout
+
+
+def test_a_report_that_fails_is_that_films_error_only(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = batch.make_report
+    monkeypatch.setattr(batch, "make_report", lambda kind, case, *more: 1 / 0 if case.diagnosis.image == "a.png" else made(kind, case, *more))
+    out = grade(films / "a.png", films / "both.png", "--json", "--report", films / "r.html")
+    first, *others = json.loads(out.stdout)
+    assert out.exit_code == 1 and not first["ok"] and "a.png" in first["error"] and "ZeroDivisionError" in first["error"] and first["grade"] is not None
+    assert [reading["ok"] for reading in others] == [True, True] and (films / "r-both-knee2.html").is_file()
+
+
+def test_neither_path_nor_patient_gets_into_book_or_reports(films: Path) -> None:
+    header = {"AccessionNumber": "ACC-99", "ReferringPhysicianName": "Welby^Marcus", "PatientAge": "065Y", "StudyID": "STUDY-77", "StudyDescription": "Knee of Erika"}
+    (films / "IM1.dcm").write_bytes(make_dicom(unpng(samples()[3].content), **header))
+    for ending in ("dcm", "json", "html"):
+        out = films / ending
+        out.mkdir()
+        assert grade(films / "IM1.dcm", "--report", out / f"r.{ending}").exit_code == 0
+        assert grade(films / "IM1.dcm", "--report", out / f"b.{ending}", "--records", out / "book.sqlite").exit_code == 0
+        leaked = [secret for secret in (*SECRETS, *(value.encode() for value in header.values()), str(films).encode()) if secret in written(out)]
+        assert leaked == []
+
+
+def test_the_commands_readings_are_found_on_the_page_of_the_same_reader(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = grade(films / "a.png", "--records", films / "book.sqlite", "--reader", "anna")
+    assert "--reader anna" in out.stderr
+    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+    for named, shown in (("anna", 1), ("", 0)):
+        monkeypatch.setenv("KOALIB_READER", named)
+        view = open_app(films / "book.sqlite")
+        view.event({"type": "hello", "reader": "the browser's key"})
+        assert len(view.cases.rows) == shown and ("Reader: anna" in view.foot.value) == bool(named)
+        view.session.book.close()
+
+
+def test_the_system_user_reads_by_default(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "ben")
+    grade(films / "a.png", "--records", films / "book.sqlite")
+    with Book(films / "book.sqlite", "ben") as book:
+        assert book.count() == 1
 
 
 def test_a_long_batch_has_a_progress_bar_over_films(weights: Path, two_knees: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
