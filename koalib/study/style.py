@@ -5,6 +5,7 @@ Colours of arms: Okabe & Ito, *Color Universal Design*, 2008. Grades run from bl
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -43,7 +44,7 @@ def finish(figure: Figure, title: str, data: str) -> Figure:
     """Put the title on top and, below, on which data the figure was made."""
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
-    figure.supxlabel(f"Data: {data}", x=0.01, ha="left", fontsize=8, color=SOFT)
+    figure.supxlabel(textwrap.fill(f"Data: {data}", int(15 * figure.get_figwidth())), x=0.01, ha="left", fontsize=8, color=SOFT)
     return figure
 
 
