@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from koalib.data.augment import Augment
 from koalib.errors import UserError
 from koalib.machine import device as best_device
-from koalib.machine import precision
+from koalib.machine import keep_memory, precision
 from koalib.model.groups import parameter_groups
 from koalib.study.bar import TrainingBar
 from koalib.study.checkpoint import Progress, check_writable, load_state, save_state
@@ -70,6 +70,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
         UserError: fewer films than processes, a state of another experiment, a folder that cannot be
             written to, a full disk (the last state stays).
     """
+    keep_memory()
     accelerator = Accelerator(cpu=best_device().type == "cpu")
     mode = precision(experiment.precision, accelerator.device)
     world, rank = accelerator.num_processes, accelerator.process_index
