@@ -6,6 +6,8 @@ Takes the saved models of the study ``mechanism`` (``koalib study run mechanism`
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 
 from koalib.study import mechanism
 from koalib.study.bands import PARTS
@@ -23,7 +25,12 @@ def main(arguments: list[str] | None = None) -> None:
     words.add_argument("--resamples", type=int, default=10_000)
     chosen = words.parse_args(arguments)
     runs = mechanism.saved_runs()
-    found = {"runs": runs} | mechanism.measure(mechanism.saved_models(runs), chosen.patients, chosen.size, SEED, chosen.resamples)
+    started = time.monotonic()
+
+    def report(question: str) -> None:
+        print(f"{question}: measured, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+    found = {"runs": runs} | mechanism.measure(mechanism.saved_models(runs), chosen.patients, chosen.size, SEED, chosen.resamples, report)
     rows = {kind: found[kind] for kind in (*STRENGTHS, "localisation")} | {f"response, {band}": found["bands"][band] for band in PARTS}
     for name, row in rows.items():
         print(f"{name}: {row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}), {row['seeds']} seeds")

@@ -6,6 +6,7 @@ All are contrasts of the 2 x 2, half the sum of the two arms with a module minus
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -55,8 +56,8 @@ def saved_models(runs: Mapping[str, Sequence[str]]) -> Models:
     return {arm: [load_checkpoint(work_folder("mechanism", name) / WEIGHTS_FILE)[0] for name in names] for arm, names in runs.items()}
 
 
-def measure(models: Models, patients: int, size: int, seed: int, n: int = 10_000) -> dict:
-    """The whole measurement on phantoms that no run has seen.
+def measure(models: Models, patients: int, size: int, seed: int, n: int = 10_000, report: Callable[[str], None] = lambda question: None) -> dict:
+    """The whole measurement on phantoms that no run has seen; ``report`` is told of each question that is answered.
 
     Returns:
         films, size; a contrast for each disturbance of ``STRENGTHS``, for ``localisation``, and under ``bands`` one for each of ``bands.PARTS``.
@@ -65,8 +66,13 @@ def measure(models: Models, patients: int, size: int, seed: int, n: int = 10_000
     table, inverted = phantoms.table, phantoms.table.inverted.to_numpy(bool)
     films = np.where(inverted[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
     grade, groups, regions = table.grade.to_numpy(), table.patient.to_numpy(), lesion(phantoms.masks)
-    found = {"films": len(films), "size": size} | {kind: under(models, kind, films, grade, groups, n=n) for kind in STRENGTHS}
-    return found | {"localisation": looking(models, films, regions, groups, n=n), "bands": answering(models, films, regions, groups, n=n)}
+    questions = {kind: partial(under, models, kind, films, grade, groups, n=n) for kind in STRENGTHS}
+    questions |= {"localisation": partial(looking, models, films, regions, groups, n=n), "bands": partial(answering, models, films, regions, groups, n=n)}
+    found: dict = {"films": len(films), "size": size}
+    for name, question in questions.items():
+        found[name] = question()
+        report(name)
+    return found
 
 
 def table() -> pd.DataFrame:

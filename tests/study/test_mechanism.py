@@ -117,7 +117,7 @@ def test_a_model_that_knows_nothing_has_nothing_to_keep():
         under(dict.fromkeys(TWO_BY_TWO, [create("convwgcnet_atto")]), "noise", np.zeros((10, 32, 32), np.uint8), np.arange(10) % 5, np.arange(10), n=10)
 
 
-def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded):
+def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded, capsys):
     torch.manual_seed(0)
     made = make_phantoms(8, size=64, seed=benchmark.SEED)
     films = np.where(made.table.inverted.to_numpy()[:, None, None], 255 - made.pixels, made.pixels)
@@ -128,6 +128,7 @@ def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded):
             save_checkpoint(knowing(films, made.table.grade.to_numpy(), modules), folder / WEIGHTS_FILE, {"size": 64})
     assert {arm: len(of) for arm, of in saved_models(saved_runs()).items()} == dict.fromkeys(TWO_BY_TWO, 3)
     benchmark.main(["--patients", "8", "--size", "64", "--resamples", "50"])
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines() if ": measured, " in line] == ["noise", "blur", "contrast", "jpeg", "localisation", "bands"]
     found = ledger.read_measurement("mechanism")
     assert found["films"] == 16 and set(found["bands"]) == {"high", "middle", "low", "all"} and found["localisation"]["seeds"] == 3
     shown = table()
