@@ -114,7 +114,7 @@ def pending(study: Study) -> Iterator[Task]:
 
 def _tasks(study: Study) -> Iterator[Task]:
     """In the study's order; the start of a run comes before it where its weights are not on this machine."""
-    starts = {e.run_name: e for e in study.first}
+    starts = {e.run_name: e for _, e in study.runs(recorded(study.name))}
     for arm, planned in study.runs(recorded(study.name)):
         experiment = standing(study.name, planned)
         if not _is_open(study.name, experiment) or (arm and arm.needs and not _weights_here(experiment)):
