@@ -62,7 +62,7 @@ def keep_memory() -> bool:
     """Tell glibc's ``malloc`` to keep what is freed for the next step of a training; False where there is no glibc.
 
     By default it gives every block over 32 MB back to the system at once and takes it anew, page by page, in the next step:
-    half the time of a training at 224 px on some machines (benchmarks/allocator.py). It holds for the whole process.
+    which benchmarks/allocator.py measures. It holds for the whole process.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
