@@ -61,7 +61,7 @@ def precision(wanted: str = "auto", where: torch.device | None = None) -> str:
 def keep_memory() -> bool:
     """Tell glibc's ``malloc`` to keep what is freed for the next step of a training; False where there is no glibc.
 
-    By default it gives every block over 32 MB back to the system at once and takes it anew, page by page, in the next step:
+    By default it gives every block over 32 MB back to the system at once and takes it anew, page by page, in the next step,
     which benchmarks/allocator.py measures. It holds for the whole process.
     """
     if platform.libc_ver()[0] != "glibc":
