@@ -59,9 +59,9 @@ def precision(wanted: str = "auto", where: torch.device | None = None) -> str:
 
 @functools.cache
 def keep_memory() -> bool:
-    """Tell glibc's ``malloc`` to keep what is freed for the next step of a training; False where there is no glibc.
+    """Tell glibc's ``malloc`` to keep what is freed for the next batch; False where there is no glibc.
 
-    By default it gives every block over 32 MB back to the system at once and takes it anew, page by page, in the next step,
+    By default it gives every block over 32 MB back to the system at once and takes it anew, page by page, in the next batch,
     which benchmarks/allocator.py measures. It holds for the whole process.
     """
     if platform.libc_ver()[0] != "glibc":

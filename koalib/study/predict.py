@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from koalib.data.augment import standardise
+from koalib.machine import keep_memory
 from koalib.study.losses import log_probabilities
 
 
@@ -42,6 +43,7 @@ def predict(model: nn.Module, films: np.ndarray, *, flip: bool = True, batch: in
     Returns:
         float64 (N, 5), rows sum to 1.
     """
+    keep_memory()
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
