@@ -21,9 +21,13 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def deviations(found, exact):
+    """Largest deviation of each tensor, as a share of its largest value (of 1 where that is smaller)."""
+    return [float((a.float() - b.float()).abs().max() / b.float().abs().max().clamp_min(1.0)) for a, b in zip(found, exact, strict=True)]
+
+
 def compare(ours, theirs, tolerance):
-    for a, b in zip(ours, theirs, strict=True):
-        assert (a.float() - b.float()).abs().max() <= tolerance * b.float().abs().max().clamp_min(1.0)
+    assert all(deviation <= tolerance for deviation in deviations(ours, theirs))  # false for NaN
 
 
 def outcome(layer, x, grad=None):
@@ -90,13 +94,18 @@ def test_half_precision_stays_with_pytorch(layer):
 
 @pytest.mark.parametrize("channels, width, kernel, stride", REAL, ids=lambda n: str(n))
 def test_bfloat16_at_real_shapes(served, channels, width, kernel, stride):
-    """Every depthwise shape of ConvNeXt-T and EfficientNet-Lite0 at 224 px, as it is trained; the test's name says which fails."""
+    """Every depthwise shape of ConvNeXt-T and EfficientNet-Lite0 at 224 px, as it is trained; the test's name says which fails.
+
+    Where PyTorch may serve, it may round as much as PyTorch's own layer does on this processor, and no more.
+    """
     conv = nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels)
     x = random(2, channels, width, width).contiguous(memory_format=torch.channels_last)
+    exact = outcome(conv, x)
     with torch.autocast("cpu", torch.bfloat16):
-        found = outcome(DepthwiseConv2d.from_conv(conv), x)
+        found, pytorch = outcome(DepthwiseConv2d.from_conv(conv), x), outcome(conv, x)
     assert found[0].dtype == torch.bfloat16
-    compare(found, outcome(conv, x), 0.02 if served == "ours" else 0.04)  # where PyTorch serves: .024 seen on a processor without bf16 (AMD family 25); wrong numbers are far off
+    for ours, its in zip(deviations(found, exact), deviations(pytorch, exact), strict=True):
+        assert ours <= (0.02 if served == "ours" else max(0.02, 1.001 * its))
 
 
 @needs_numba
