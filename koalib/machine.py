@@ -6,6 +6,7 @@ import ctypes
 import functools
 import platform
 import subprocess
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -45,14 +46,19 @@ def precision(wanted: str = "auto", where: torch.device | None = None) -> str:
 
     The rule: bf16 on GPUs that have it, on processors with AMX, and on AMD processors with AVX512-BF16;
     fp32 on Intel without AMX, where bf16 products were measured slower, and wherever nothing is known.
+    Who asks for bf16 on a processor that has to emulate it is warned: a training then takes some ten times as long.
     """
-    if wanted in ("fp32", "bf16"):
-        return wanted
-    if wanted != "auto":
+    if wanted not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision {wanted!r}: choose auto, fp32 or bf16")
+    if wanted == "fp32":
+        return wanted
     if (where or device()).type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if wanted == "bf16" or torch.cuda.is_bf16_supported() else "fp32"
     flags = set(_cpuinfo().get("flags", "").split())
+    if wanted == "bf16":
+        if flags and not flags & {"amx_bf16", "avx512_bf16"}:
+            warnings.warn("this processor has no bf16 and emulates it, many times slower than fp32; auto chooses what is fast here", stacklevel=2)
+        return wanted
     amd = _cpuinfo().get("vendor_id") == "AuthenticAMD"
     return "bf16" if "amx_bf16" in flags or (amd and "avx512_bf16" in flags) else "fp32"
 

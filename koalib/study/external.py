@@ -60,7 +60,7 @@ class Traveller:
 
 JOURNEYS = (
     Journey("chen2018", "gornale2020", "headline", SHIPPED),
-    Journey("chen2018", "gornale2020", "headline", "tf_efficientnet_lite1/folds"),
+    Journey("chen2018", "gornale2020", "headline", f"{LITE0}/folds"),
     Journey("chen2018", "gornale2020", "loss", f"{LITE0}/soft"),
     Journey("gornale2020", "chen2018", "transfer", f"{LITE0}/imagenet"),
     Journey("gornale2020", "chen2018", "protocol", f"{LITE0}/no_twins"),

@@ -15,9 +15,10 @@ from koalib.study import ledger
 from koalib.study.calibration import cross_fit, fit_temperature, fit_thresholds, temper
 from koalib.study.comparisons import arm, arm_runs
 from koalib.study.conformal import coverage_by_grade, fit_conformal
+from koalib.study.experiments import LITE0
 from koalib.study.metrics import decide, summary
 
-STUDY, FOLDS = "headline", "tf_efficientnet_lite1/folds"
+STUDY, FOLDS = "headline", f"{LITE0}/folds"
 AIM = {"accuracy": 0.74, "qwk_tuned": 0.90}
 LEAST = {"accuracy": 0.705, "qwk_tuned": 0.86}
 
