@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from koalib.errors import UserError
 from koalib.model import sources
 from koalib.model.weights import resolve
-from koalib.paths import PROTOCOL, cache_dir, results_dir
+from koalib.paths import PROTOCOL, WEIGHTS, cache_dir, results_dir
 from koalib.study import ledger
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import Study, find_study
@@ -221,11 +221,17 @@ def _start_is_ready(study: str, experiment: Experiment) -> bool:
 
 
 def _start_file(study: str, experiment: Experiment) -> Path | None:
-    """Weights of the run that the experiment starts from, or of that run's repetition."""
+    """Weights of the run that the experiment starts from, or of that run's repetition.
+
+    Those that the repository ships come first: arms that are compared start from the same weights, whichever machine runs them.
+    """
     start = _start(experiment)
     if start and (failed := ledger.failure(study, start)) and (repetition := _repetition(failed)):
         start = repetition.run_name
-    return work_folder(study, start) / WEIGHTS_FILE if start else None
+    if not start:
+        return None
+    shipped = WEIGHTS / "starts" / f"{start}.safetensors"
+    return shipped if shipped.is_file() else work_folder(study, start) / WEIGHTS_FILE
 
 
 def _weights_here(experiment: Experiment) -> bool:

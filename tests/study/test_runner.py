@@ -1,6 +1,7 @@
 """Studies run, skip, resume, share and fail without losing a row."""
 
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def test_a_study_runs_to_its_end_and_then_does_nothing(study: Study, capsys: pyt
     assert table.films["resnet50/elsewhere"] == "ImageNet weights" and table.qwk.isna()["resnet50/elsewhere"]
     run = table.drop("resnet50/elsewhere")
     assert (run.qwk_low <= run.qwk).all() and (run.qwk <= run.qwk_high).all()
+
+
+def test_a_start_that_is_shipped_is_not_trained_again(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner.run_study("small")
+    (tmp_path / "starts").mkdir()
+    (runner.work_folder("small", START.run_name) / "model.safetensors").rename(tmp_path / "starts" / f"{START.run_name}.safetensors")
+    after = next(run for run in ledger.read_runs("small") if run["experiment"]["variant"] == "after")
+    shutil.rmtree(tmp_path / "results" / "small" / after["name"])
+    shutil.rmtree(runner.work_folder("small", after["name"]))
+    assert [task.weights_only for task in runner.pending(study)] == [True]
+    monkeypatch.setattr(runner, "WEIGHTS", tmp_path)
+    assert [task.experiment.run_name for task in runner.pending(study)] == [after["name"]]
+    runner.run_study("small")
+    again = next(run for run in ledger.read_runs("small") if run["name"] == after["name"])
+    assert again["scores"] == after["scores"]
 
 
 def test_minutes_stop_it_and_the_next_call_goes_on(study: Study) -> None:
