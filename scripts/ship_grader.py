@@ -2,7 +2,7 @@
 
     python scripts/ship_grader.py headline RUN [RUN ...] [--size PIXELS]
 
-Of several runs, each a continuation of the one before, the mean of the weights is shipped (Wortsman et al. 2022, doi 10.1109/CVPR52688.2022.00780).
+Of several runs, each a continuation of the one before, the mean of the weights is shipped (Wortsman et al. 2022, arXiv 2109.01903).
 The file's own predictions go into the ledger as a run of its own (variant ``shipped``), from which the model card is
 computed; temperature, thresholds and conformal threshold are fitted on its validation films. Refuses a file over 16 MB,
 and one that half precision has changed: over .005 from the same weights' validation scores before.
