@@ -13,6 +13,8 @@ from crepes import ConformalClassifier
 
 from koalib.study.metrics import N_GRADES, check_predictions, group_codes, percentile_interval, resampling_weights
 
+_ROUNDING = 1e-5  #: of scores that other threads, another processor or six recorded digits give; below any gap that matters
+
 
 def gathered_before(p: np.ndarray) -> np.ndarray:
     """Nonconformity of every grade, (N, 5): the probability in the contiguous set just before the grade joins it.
@@ -42,13 +44,16 @@ def fit_conformal(p: np.ndarray, grade: np.ndarray, coverage: float = 0.9) -> fl
 
     Returns:
         The largest score whose conformal p-value reaches 1 - coverage: the ceil((N + 1) coverage)-th smallest,
-        or the next where that product is whole; 1.0 (every grade) where there are too few films for that.
+        or the next where that product is whole; 1.0 (every grade) where there are too few films for that. It is lifted
+        by a hair, and by no more than half the way to the next score: it is the score of one of these films, which
+        would else fall on either side of it by rounding when it is graded again.
     """
     grade, p = check_predictions(grade, p)
     scores = gathered_before(p)[np.arange(len(grade)), grade]
     candidates = np.append(np.unique(scores), 1.0)
     accepted = ConformalClassifier().fit(scores).predict_set(candidates[:, None], confidence=coverage, smoothing=False)
-    return float(candidates[accepted[:, 0] == 1].max())
+    score = candidates[accepted[:, 0] == 1].max()
+    return float(min(score + _ROUNDING, (score + min(candidates[candidates > score], default=score)) / 2))
 
 
 def prediction_set(p: np.ndarray, q: float) -> tuple[int, ...]:

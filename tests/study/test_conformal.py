@@ -39,7 +39,15 @@ def test_sets_equal_those_of_the_library():
 def test_threshold_is_the_rank_of_the_theorem():
     p, grade = drawn(100, 3)
     scores = np.sort(conformal.gathered_before(p)[np.arange(100), grade])
-    assert conformal.fit_conformal(p, grade, 0.9) == scores[90]  # ceil(101 * .9) = 91st smallest
+    assert scores[90] < conformal.fit_conformal(p, grade, 0.9) < scores[91]  # ceil(101 * .9) = 91st smallest
+
+
+def test_rounding_moves_no_film_over_the_threshold():
+    p, grade = drawn(100, 3)
+    q, held = conformal.fit_conformal(p, grade), np.arange(100)
+    sets = conformal.prediction_sets(p, q)[held, grade]
+    for noise in np.random.default_rng(0).uniform(-5e-7, 5e-7, (20, *p.shape)):
+        assert (conformal.prediction_sets(p + noise, q)[held, grade] == sets).all()
 
 
 def test_too_few_films_give_every_grade():
