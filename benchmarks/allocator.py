@@ -6,6 +6,7 @@ Prints films a second and the ratio for two film sizes, and the peak memory of e
 """
 
 import argparse
+import inspect
 import itertools
 import json
 import subprocess
@@ -19,10 +20,11 @@ import torch
 from benchmarks.memory import peak_mebibytes
 from koalib.machine import keep_memory, processor
 from koalib.model.weights import create
-from koalib.study.predict import model_input
+from koalib.study.experiment import Experiment
+from koalib.study.predict import model_input, predict
 
 MODEL, SIZES, SECONDS = "tf_efficientnet_lite0", (160, 224), 8.0
-BATCH = {"train": 32, "predict": 64}
+BATCH = {"train": Experiment.batch, "predict": inspect.signature(predict).parameters["batch"].default}
 
 
 def batches(task: str, size: int) -> Callable[[], None]:
@@ -38,10 +40,10 @@ def batches(task: str, size: int) -> Callable[[], None]:
         optimizer.step()
 
     @torch.inference_mode()
-    def predict() -> None:
+    def grade() -> None:
         model(films)
 
-    return train if task == "train" else predict
+    return train if task == "train" else grade
 
 
 def measure(task: str, keep: bool, size: int, threads: int) -> dict:

@@ -70,10 +70,10 @@ def main() -> None:
             if str(seed) in runs.get(recipe, {}):
                 continue
             run = measure(dataset, recipe, seed, train, val)
-            base = run if recipe == "none" else runs.get("none", {}).get(str(seed))
-            if base:
-                run["difference"] = difference(grade, *(np.array(list(r["given"]), int) for r in (run, base)), groups)
             runs.setdefault(recipe, {})[str(seed)] = run
+            if base := runs.get("none", {}).get(str(seed)):
+                for other in (by_seed[str(seed)] for by_seed in runs.values() if "difference" not in by_seed.get(str(seed), {"difference": None})):
+                    other["difference"] = difference(grade, *(np.array(list(r["given"]), int) for r in (other, base)), groups)
             record_measurement(NAME, {"setting": setting, "runs": runs})
             print(f"{recipe:14s} seed {seed}: QWK {run['qwk']:.3f}, {run.get('difference')}, {run['seconds']} s", flush=True)
 

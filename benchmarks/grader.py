@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.memory import peak_mebibytes
 from koalib.clinic.batch import grade_films
 from koalib.clinic.grader import Grader
 from koalib.clinic.heatmap import png
@@ -96,14 +97,8 @@ def long_batch(folder: str) -> dict[str, float]:
     films, seen, started = sorted(Path(folder).glob("*.png")), {}, time.perf_counter()
     for number, _ in enumerate(grade_films(Grader.load(), films), 1):
         if number in (100, FILMS):
-            seen[f"peak_after_{number}_mib"] = peak_mib()
+            seen[f"peak_after_{number}_mib"] = peak_mebibytes()
     return seen | {"films": len(films), "s_per_film": (time.perf_counter() - started) / len(films)}
-
-
-def peak_mib() -> float:
-    """The most resident memory this process has had (Linux)."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ def table(record: dict) -> list[str]:
     lines = [f"| | films a second, {SPEED['size']} px | seconds to QWK {TARGET} on chen2018, {RACE['size']} px |", "|---|---|---|"]
     for rival in RIVALS:
         rate = f"{rates[rival]:.1f}" if rival in rates else "not measured"
-        if rival in rates and rival != "koalib":
+        if rival in rates and "koalib" in rates and rival != "koalib":
             rate += f" (ours is {rates['koalib'] / rates[rival]:.1f} times that)"
         lines.append(f"| {rival} | {rate} | {_seconds(runs[rival]) if rival in runs else 'not measured'} |")
     return lines

@@ -279,7 +279,7 @@ def grade(
     keep_identity: KeepIdentity = None,
     reader: Annotated[str, typer.Option(envvar="KOALIB_READER", help="Whose readings they are in the case book (default: the system's user).")] = "",
 ) -> None:
-    """Grade films: one reading a knee, with calibrated probabilities and a heat map."""
+    """Grade films: one reading a knee, with tempered probabilities and a heat map."""
     from koalib.clinic import batch
     from koalib.clinic.grader import Grader
 

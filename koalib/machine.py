@@ -76,8 +76,12 @@ def keep_memory() -> bool:
     return bool(libc.mallopt(mmap_max, 0) and libc.mallopt(trim_threshold, -1))
 
 
+@functools.cache
 def commit() -> str:
-    """Hash of the checked-out commit, with ``+`` when tracked files differ from it; empty outside a checkout."""
+    """Hash of the checked-out commit, with ``+`` when tracked files differ from it; empty outside a checkout.
+
+    Read once a process: what runs is the code that was there when it started.
+    """
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
     try:

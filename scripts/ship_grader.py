@@ -20,6 +20,7 @@ from torch import nn
 
 from koalib.data.datasets import KneeDataset, load
 from koalib.errors import UserError
+from koalib.machine import commit, describe, versions
 from koalib.model.weights import load_checkpoint, save_checkpoint
 from koalib.paths import WEIGHTS, results_dir
 from koalib.study import ledger, metrics
@@ -80,7 +81,10 @@ def ship(study: str, runs: list[str], size: int | None = None) -> None:
     save_checkpoint(model, draft, metadata | {"size": experiment.size, "decision": decision, "run": " + ".join(runs)}, half=True)
     digest = hashlib.sha256(draft.read_bytes()).hexdigest()
     shipped = f"{experiment.run_name.rpartition('-')[0]}-{digest[:8]}"
-    made = {"shipped_from": " + ".join(runs), "file_sha256": digest, "precision": "fp32", "decision": decision, "scores": score_splits(predictions)}
+    of_training = {"curve", "best_epoch", "seconds", "modules"}  # these stand in the records of the runs it is made from
+    record = {key: value for key, value in record.items() if key not in of_training}
+    made = {"shipped_from": " + ".join(runs), "file_sha256": digest, "precision": "fp32", "decision": decision, "scores": score_splits(predictions),
+            "commit": commit(), "versions": versions(), "machine": describe(), "finished_at": ledger.now()}
     with tempfile.TemporaryDirectory() as staging:
         ledger.write_predictions(Path(staging) / ledger.PREDICTIONS_FILE, predictions)
         ledger.write_json(Path(staging) / ledger.RUN_FILE, record | made | {"experiment": experiment.as_dict()})

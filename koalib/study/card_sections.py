@@ -15,7 +15,7 @@ from koalib.study.external import JOURNEYS, NAME, SHIPPED, runs_of
 from koalib.study.metrics import confusion, decide, summary
 from koalib.study.tables import markdown
 
-ROLES = {"train": "trained the network", "val": "chose the epoch, fitted temperature, thresholds and sets", "test": "sealed test", "all": ""}
+ROLES = {"train": "trained the network", "val": "chose the epoch, fitted temperature, thresholds and sets", "test": "official test", "all": ""}
 FEW = 20  #: films below which a subgroup's scores are not shown
 
 

@@ -42,7 +42,7 @@ class Stack:
         return f"{self.dataset}, {len(self.grade)} films ({self.films_of})"
 
     def contrast(self, coefficients: dict[str, float], n: int = 10_000) -> dict[str, Difference]:
-        """Sum of coefficient x score over arms, for every score; patients and seeds are redrawn together."""
+        """Sum of coefficient x score over arms, for every score; patients and seeds are each redrawn, and their deviations added."""
         arms = [self.probabilities[name] for name in coefficients]
         return contrast(self.grade, arms, list(coefficients.values()), self.group, n=n)
 
@@ -85,11 +85,11 @@ def made(study: str, arms: Sequence[str]) -> int:
     return sum(len(runs.get(name, {})) for name in arms)
 
 
-def stack(study: str, arms: Sequence[str]) -> Stack | None:
+def stack(study: str, arms: Sequence[str], stay: bool = False) -> Stack | None:
     """The arms' predictions on the films that all of them graded, or None while they have no run in common.
 
     A fold study uses its out-of-fold films; an official split uses validation films until the runs' test is opened,
-    then test films. A seed counts when all its folds are recorded for every arm.
+    then test films, unless it is to ``stay``. A seed counts when all its folds are recorded for every arm.
     """
     runs = arm_runs(study)
     if any(name not in runs for name in arms):
@@ -101,7 +101,7 @@ def stack(study: str, arms: Sequence[str]) -> Stack | None:
     complete = max(folds.values(), key=len)
     seeds = sorted(seed for seed, has in folds.items() if has == complete)
     used = [runs[name][fold, seed] for name in arms for seed in seeds for fold in complete]
-    split = "oof" if None not in complete else "test" if all(ledger.opened(study, run) for run in used) else "val"
+    split = "oof" if None not in complete else "test" if not stay and all(ledger.opened(study, run) for run in used) else "val"
     tables = {name: [_films(study, [runs[name][fold, seed] for fold in complete], split) for seed in seeds] for name in arms}
     shared = set.intersection(*(set(table.image_id) for found in tables.values() for table in found))
     tables = {name: [table[table.image_id.isin(shared)] for table in found] for name, found in tables.items()}
@@ -132,7 +132,7 @@ def arm_scores(study: str, scores: Sequence[str] = SCORES, n: int = 10_000) -> p
     rows = []
     for panel in find_study(study).panels:
         for arm in panel.arms:
-            found = stack(study, [arm.name])
+            found = stack(study, [arm.name], panel.chosen_by)
             row = {"panel": panel.title, "arm": panel.label(arm), "made": made(study, [arm.name]), "planned": planned(study, [arm.name]), "films": found.data if found else arm.needs or "-"}
             whole = found.contrast({arm.name: 1.0}, n) if found else {}
             alone = [metrics.scores(found.grade, p) for p in found.probabilities[arm.name]] if found else []
@@ -153,7 +153,7 @@ def contrasts(study: str, scores: Sequence[str] = SCORES, n: int = 10_000) -> pd
     for panel in panels(study):
         reference = panel.arms[0].name
         for label, coefficients in {AGAINST_ITSELF.format(panel.label(panel.arms[0])): {reference: 0.0}, **panel.comparisons()}.items():
-            found = stack(study, list(coefficients))
+            found = stack(study, list(coefficients), panel.chosen_by)
             itself = coefficients == {reference: 0.0}
             differences = found and (found.against_itself(reference, n) if itself else found.contrast(coefficients, n))
             if not differences:
@@ -167,8 +167,9 @@ def contrasts(study: str, scores: Sequence[str] = SCORES, n: int = 10_000) -> pd
 
 
 def written(table: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataFrame:
-    """A table of `arm_scores` or `contrasts` as text: ``value (low to high)`` for each score, ``made of planned`` for runs."""
+    """A table of `arm_scores` or `contrasts` as text: ``value (low to high)`` for each score, ``made of planned`` for runs, seeds where they are known."""
     runs = [f"{m} of {p}" for m, p in zip(table["made"], table["planned"], strict=True)]
+    runs = [f"{text}, {n} seed{'s' * (n > 1)}" for text, n in zip(runs, table["seeds"], strict=True)] if "seeds" in table else runs
     texts = {name: ["-" if np.isnan(v) else f"{v:.3f} ({low:.3f} to {high:.3f})" for v, low, high in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)] for name in scores}
     names = [column for column in ("panel", "arm", "comparison") if column in table]
     return table[names].assign(runs=runs, films=table.films, **texts)

@@ -15,6 +15,7 @@ from koalib.model.weights import load_checkpoint
 from koalib.study import ledger
 from koalib.study.calibration import ece_if_calibrated
 from koalib.study.conformal import coverage_by_grade
+from koalib.study.experiments import STUDIES
 from koalib.study.metrics import decide, evaluation
 from koalib.study.predict import predict
 
@@ -29,8 +30,8 @@ def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, 
     ``ece_if_calibrated`` is the range of the ECE that so many films would show if the probabilities were right.
 
     Films that trained the model are left out unless their split is named; the official test split of a public set is
-    left out, wherever it lies, until the study ``headline`` is unsealed. ``left_out`` counts both, ``fitted_on`` the
-    scored films that temperature, thresholds and sets were fitted on, and ``notes`` says so in words.
+    left out, wherever it lies, until the study ``headline`` is unsealed, and after that from runs of the ledger that were
+    not opened with their study. ``left_out`` counts both, ``fitted_on`` the scored films that temperature, thresholds and sets were fitted on, and ``notes`` says so in words.
 
     Raises:
         UserError: an unreadable checkpoint, a missing data set, a split without films or still sealed, nothing left to score.
@@ -38,11 +39,13 @@ def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, 
     model, metadata = load_checkpoint(checkpoint)
     knees = load(dataset, data=data)
     table = knees.table.assign(dataset=knees.name)
-    closed = ledger.sealed(table).to_numpy() & (not ledger.unsealed(SEAL))
+    opened = ledger.unsealed(SEAL) and not (shut := _shut(metadata))
+    closed = ledger.sealed(table).to_numpy() & (not opened)
     trained, fitted = (_served(metadata, table, role).to_numpy() for role in ("train", "val"))
     wanted = _of_split(table, dataset, split)
     if closed[wanted].all() or (split is not None and closed[wanted].any()):
-        raise UserError(f"{dataset}: its films of the official test split are sealed; koalib study unseal {SEAL} opens them under docs/protocol.md")
+        way = f"{Path(checkpoint).name} is the run {shut} of a study that is not opened" if ledger.unsealed(SEAL) else f"koalib study unseal {SEAL} opens them under docs/protocol.md"
+        raise UserError(f"{dataset}: its films of the official test split are sealed; {way}")
     scored = wanted & ~closed & (~trained | (split is not None))
     if not scored.any():
         raise UserError(f"{dataset}: every film of it trained {Path(checkpoint).name} or is sealed; name another set, or a split with --split")
@@ -52,9 +55,10 @@ def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, 
     p = predict(model.to(device()), knees.pixels(metadata["size"]), temperature=rule["temperature"])
     document = evaluation(grade, p, groups, tuned=decide(p, rule["thresholds"]))
     left_out = {"trained_on": int((wanted & ~closed & ~scored).sum()), "sealed": int((wanted & closed).sum())}
-    counts = {"left_out": left_out, "trained_on": int(trained[scored].sum()), "fitted_on": int(fitted[scored].sum())}
+    counts = {"left_out": left_out, "trained_on": int(trained[scored].sum()), "fitted_on": int(fitted[scored].sum()),
+              "in_folds": int(((table.dataset == metadata.get("trained_on")) & ~ledger.sealed(table))[scored].sum()) if "-fold" in metadata.get("run", "") else 0}
     return {"checkpoint": Path(checkpoint).name, "dataset": knees.name, "split": split} | document | counts | {
-        "notes": _notes(counts, metadata, knees.name),
+        "notes": _notes(counts),
         "coverage": coverage_by_grade(p, grade, groups, rule["conformal"]),
         "ece_if_calibrated": ece_if_calibrated(p),
     }
@@ -75,7 +79,13 @@ def _of_split(table: pd.DataFrame, dataset: str, split: str | None) -> np.ndarra
     return rows
 
 
-def _notes(counts: dict, metadata: dict, dataset: str) -> list[str]:
+def _shut(metadata: dict) -> str:
+    """The run of the ledger that a checkpoint is, or was made from, whose test films are not opened; empty where there is none."""
+    runs = str(metadata.get("run", "")).split(" + ")
+    return next((run for run in runs for study in STUDIES if ledger.has_run(study, run) and not ledger.opened(study, run)), "")
+
+
+def _notes(counts: dict) -> list[str]:
     """What flatters the scores, or was left out of them, a line each."""
     said = {
         "films that trained the model are left out": counts["left_out"]["trained_on"],
@@ -84,6 +94,6 @@ def _notes(counts: dict, metadata: dict, dataset: str) -> list[str]:
         "of the films scored also chose the epoch and fitted temperature, thresholds and sets, which flatters every figure": counts["fitted_on"],
     }
     lines = [f"{number} {what}" for what, number in said.items() if number]
-    if dataset == metadata.get("trained_on") and "-fold" in metadata.get("run", ""):
-        lines.append("the model was trained on folds of this set: all but one fold of the films scored trained or selected it")
+    if counts["in_folds"]:
+        lines.append(f"the model was trained on folds of {counts['in_folds']} films scored here: all but one fold of them trained or selected it")
     return lines

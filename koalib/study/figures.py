@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from koalib.paths import FIGURES
-from koalib.study import curves, metrics, plots, shipped
+from koalib.study import conformal, curves, headline, metrics, plots, shipped
 from koalib.study.calibration import reliability
 from koalib.study.comparisons import SELECTED_ON, arm_runs, arm_scores, contrasts, curve_table, panels, stack
 from koalib.study.experiments import Panel, find_study
@@ -101,6 +101,18 @@ def headline_reliability() -> Figure | None:
     return plots.reliability(reliability(p.max(axis=1), right, table.group.to_numpy()), _shipped_data(table), "Is its confidence deserved?")
 
 
+def headline_coverage() -> Figure | None:
+    """How often the 90 % sets hold the truth, by grade: of the shipped grader, and of the average of five once the test is open."""
+    if shipped.shipped_record() is None:
+        return None
+    table, p, rule = shipped.predictions(shipped.latest())
+    held = {"shipped grader": conformal.coverage_by_grade(p, table.grade.to_numpy(), table.group.to_numpy(), rule["conformal"])}
+    if len(headline.rows()) == 3:
+        held["five models averaged"] = headline.coverage()
+    shown = {name: [found[str(k)] | {"value": found[str(k)]["coverage"]} for k in range(5)] for name, found in held.items()}
+    return plots.by_grade(shown, _shipped_data(table), "Do the 90 % sets hold in every grade?", "share that holds the truth", level=0.9)
+
+
 def _shipped_data(table: pd.DataFrame) -> str:
     return f"{table.dataset.iloc[0]}, {len(table)} films ({SELECTED_ON[shipped.latest()]}), after its temperature"
 
@@ -117,6 +129,7 @@ FIGURE_MAKERS: dict[str, Callable[[], Figure | None]] = {
     "loss": _arms("loss", "Losses and schedules"),
     "headline_confusion": headline_confusion,
     "headline_reliability": headline_reliability,
+    "headline_coverage": headline_coverage,
 }
 
 

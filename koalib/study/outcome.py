@@ -40,6 +40,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     Raises:
         UserError, TrainingFailed, OutOfTime: see `koalib.study.training.fit`.
     """
+    begun_at = commit()
     dataset = load(experiment.dataset, data=data, n=experiment.patients)
     table = dataset.table
     roles = assign_roles(experiment, table)
@@ -58,7 +59,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     record = {
         "experiment": experiment.as_dict(), "leaky": experiment.leaky, "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "films": {role: int(n) for role, n in roles.value_counts().items()}, "seed": experiment.seed, "fold": experiment.fold,
-        "pretrained_source": source, "precision": mode, "commit": commit(), "versions": versions(), "machine": describe(),
+        "pretrained_source": source, "precision": mode, "commit": begun_at, "versions": versions(), "machine": describe(),
         "finished_at": ledger.now(), "seconds": progress.curve[-1]["seconds"], "best_epoch": _selected(experiment, progress), "curve": progress.curve,
         "decision": decision, "scores": score_splits(predictions),
         "modules": {"gate": gate_movement(model), "branch": branch_movement(model, model_input(pixels[films.val[:64]], device()))},

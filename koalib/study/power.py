@@ -49,6 +49,15 @@ def detectable_difference(
     return float((norm.ppf(1 - alpha / 2) + norm.ppf(power)) * math.sqrt(variance))
 
 
+def smallest_seen(low: float, high: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Smallest effect that a study with this 1 - alpha interval of its contrast would have seen with the given power.
+
+    The interval's half width is z_alpha standard errors; z_alpha + z_beta of them are needed.
+    """
+    z_alpha, z_beta = norm.ppf(1 - alpha / 2), norm.ppf(power)
+    return float((high - low) / 2 * (z_alpha + z_beta) / z_alpha)
+
+
 def most_discordant(excess: int, alpha: float = 0.05) -> int:
     """Largest number of discordant films with which an excess of that many is significant in the exact McNemar test."""
     discordant = excess

@@ -73,10 +73,10 @@ def _repetition(failed: dict) -> Experiment | None:
 
 
 def progress(study: Study) -> tuple[int, int, int]:
-    """Runs in the ledger, runs planned, runs that need weights which are not on this machine."""
-    done = sum(ledger.has_run(study.name, standing(study.name, e).run_name) for _, e in study.runs(recorded(study.name)))
-    blocked = sum(arm.planned for arm in study.arms if arm.needs and not _weights_here(arm.experiment))
-    return done, study.planned, blocked
+    """Runs in the ledger, runs planned, runs not recorded that need weights which are not on this machine."""
+    made = [arm for arm, e in study.runs(recorded(study.name)) if ledger.has_run(study.name, standing(study.name, e).run_name)]
+    blocked = sum(arm.planned - made.count(arm) for arm in study.arms if arm.needs and not _weights_here(arm.experiment))
+    return len(made), study.planned, blocked
 
 
 def summary(study: Study) -> str:
@@ -99,7 +99,7 @@ def unseal(name: str, protocol: Path = PROTOCOL) -> dict:
     """
     done, planned, blocked = progress(find_study(name))
     lost = sum(failed["repeated_with_seed"] is None for failed in ledger.read_failures(name))  # failed twice, recorded as such
-    if missing := planned - done - blocked - lost:
+    if (missing := planned - done - blocked - lost) > 0:
         raise UserError(f"{name}: {missing} of {planned} runs are not recorded; finish them before the test is opened: koalib study run {name}")
     return ledger.unseal(name, protocol)
 

@@ -44,6 +44,17 @@ def latest() -> str:
     return "test" if record and ledger.opened(STUDY, record["name"]) else "val"
 
 
+def seal() -> str:
+    """In words, where the official test stands for the shipped file (docs/protocol.md, sections 1 and 7)."""
+    record, opening = shipped_record(), ledger.unsealed(STUDY)
+    if opening is None:
+        return "sealed, predicted and not looked at"
+    day = opening["unsealed_at"][:10]
+    if record is None or not ledger.opened(STUDY, record["name"]):
+        return f"closed for this file, which was made after the test was opened on {day}"
+    return f"opened once by this study, on {day}; scores of five earlier fine-tunings on it were known"
+
+
 def predictions(split: str) -> tuple[pd.DataFrame, np.ndarray, dict]:
     """The shipped grader's films of a split, its probabilities (N, 5) after its temperature, and its decision rule.
 

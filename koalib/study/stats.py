@@ -111,17 +111,6 @@ def a_against_a(grade: np.ndarray, arm: np.ndarray, groups: np.ndarray, **option
     return contrast(grade, [arm[:half], arm[half : 2 * half]], [1, -1], groups, paired_seeds=False, **options)
 
 
-def interaction(
-    grade: np.ndarray, neither: np.ndarray, first: np.ndarray, second: np.ndarray, both: np.ndarray,
-    groups: np.ndarray, **options: object,
-) -> dict[str, Difference]:
-    """Synergy in a 2 x 2: what both modules together gain beyond the sum of what each gains alone.
-
-    (both - neither) - (first - neither) - (second - neither) = both - first - second + neither.
-    """
-    return contrast(grade, [both, first, second, neither], [1, -1, -1, 1], groups, **options)
-
-
 def clustered_mcnemar(correct_a: np.ndarray, correct_b: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """McNemar's test where the films of a patient are not independent.
 

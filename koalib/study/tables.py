@@ -52,8 +52,8 @@ def claims_markdown(found: Sequence[Answer] | None = None) -> str:
     """One row a claim: the thesis's figure, ours with its interval, what was measured on which films, runs, verdict."""
     rows = []
     for a in answers() if found is None else found:
-        measured = "; ".join(text for text in (a.measured, a.note, a.films, yardstick(a)) if text)
-        runs = f"{a.runs} of {a.planned}" if a.planned else "-"
+        measured = "; ".join(text for text in (a.measured, a.note, a.films, yardstick(a), significance(a)) if text)
+        runs = (f"{a.runs} of {a.planned}" if a.planned else "-") + (f", {a.seeds} seed{'s' * (a.seeds > 1)}" if a.seeds else "")
         rows.append((a.claim, CLAIMS[a.claim].text, CLAIMS[a.claim].thesis, amount(a), measured, runs, f"**{a.verdict}**"))
     return markdown(("", "Claim", "Thesis", "Ours (95 % interval)", "What was measured", "Runs", "Verdict"), rows)
 
@@ -64,6 +64,11 @@ def yardstick(answer: Answer) -> str:
         return ""
     size = {"times": f"{math.exp(answer.a_a):.2f} times", "doublings": f"{answer.a_a:.2f} doublings"}.get(answer.unit, f"{100 * answer.a_a:.1f} points")
     return f"seeds alone (A/A): {size}"
+
+
+def significance(answer: Answer) -> str:
+    """The p-value of a primary contrast, alone and among its family by Holm's method; nothing for other answers."""
+    return f"p {answer.p:.3f}, among {answer.family} primary contrasts {answer.adjusted:.3f} (Holm)" if answer.family else ""
 
 
 def studies_markdown() -> str:
@@ -87,14 +92,12 @@ def headline_markdown() -> str:
     """Scores of the shipped grader on chen2018: validation films while the test is sealed, test films after."""
     if shipped.shipped_record() is None:
         return f"No grader is shipped yet; the study `headline` makes it ({runs_recorded('headline')} of {find_study('headline').planned} runs)."
-    split = shipped.latest()
-    table, p, rule = shipped.predictions(split)
+    table, p, rule = shipped.predictions(split := shipped.latest())
     scores = summary(table.grade.to_numpy(), p, table.group.to_numpy(), tuned=decide(p, rule["thresholds"]))
     names = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa (argmax)",
-             "qwk_expected": "quadratic weighted kappa (rounded expected grade)", "qwk_tuned": "quadratic weighted kappa (the file's thresholds)", "mae": "mean absolute error", "auc_kl2": "AUC for KL >= 2", "ece": "expected calibration error"}
+             "qwk_expected": "quadratic weighted kappa (rounded expected grade)", "qwk_tuned": "quadratic weighted kappa (the file's thresholds)", "accuracy_tuned": "accuracy (the file's thresholds)", "mae": "mean absolute error", "auc_kl2": "AUC for KL >= 2", "ece": "expected calibration error"}
     rows = [(label, f"{scores[key]['value']:.3f} ({scores[key]['low']:.3f} to {scores[key]['high']:.3f})") for key, label in names.items()]
-    state = ("they also chose its epoch and fitted its temperature and thresholds; the test split is sealed" if split == "val"
-             else f"the test split was opened {ledger.unsealed('headline')['unsealed_at'][:10]}")
+    state = shipped.seal() if split == "test" else f"they also chose its epoch and fitted its temperature and thresholds; the official test: {shipped.seal()}"
     return f"The shipped grader on {len(table)} {SELECTED_ON[split]} films of chen2018 ({state}):\n\n" + markdown(("Score", "Value (95 % interval, patients resampled)"), rows)
 
 
@@ -103,11 +106,18 @@ def ensemble_markdown() -> str:
     shown = headline.rows()
     if not shown:
         return f"Five patient folds and their average: not run yet ({made(headline.STUDY, [headline.FOLDS])} of {planned(headline.STUDY, [headline.FOLDS])} runs)."
-    names = {"accuracy": "Accuracy (argmax)", "qwk_tuned": "Kappa (tuned thresholds)", "qwk_expected": "Kappa (rounded expected grade)", "qwk": "Kappa (argmax)"}
+    names = {"accuracy": "Accuracy (argmax)", "qwk_tuned": "Kappa (tuned thresholds)", "accuracy_tuned": "Accuracy (tuned thresholds)", "qwk_expected": "Kappa (rounded expected grade)", "qwk": "Kappa (argmax)"}
     rows = [(label, films, *(f"{scores[key]['value']:.3f} ({scores[key]['low']:.3f} to {scores[key]['high']:.3f})" + (f", {headline.reached(key, scores[key]['value'])}" if "test" in label and key in headline.AIM else "") for key in names))
             for label, films, scores in shown]
-    held = f"\n\nTheir 90 % sets hold the truth for {headline.coverage()['all']['coverage']:.1%} of the test films." if len(rows) == 3 else ""
-    return "Five models of five patient folds:\n\n" + markdown(("", "Films", *names.values()), rows) + held
+    text = "Five models of five patient folds:\n\n" + markdown(("", "Films", *names.values()), rows)
+    return f"{text}\n\n{_coverage_markdown()}" if len(rows) == 3 else text
+
+
+def _coverage_markdown() -> str:
+    """The ensemble's prediction sets on the official test, for each grade; the guarantee is for all films together."""
+    rows = [(f"KL {name}" if name != "all" else name, row["n"], f"{row['coverage']:.3f} ({row['low']:.3f} to {row['high']:.3f})", f"{row['size']:.2f}")
+            for name, row in headline.coverage().items()]
+    return "The 90 % sets of the average on the official test:\n\n" + markdown(("", "Films", "Share that holds the truth", "Grades in a set"), rows)
 
 
 def results_block() -> str:

@@ -28,6 +28,16 @@ def test_without_a_grader_there_is_nothing_to_say(empty):
     assert card_block() == "No grader is shipped yet." and elsewhere().startswith("Not measured yet for this file")
 
 
+def test_the_seal_is_told_as_it_stands(empty, monkeypatch):
+    monkeypatch.setattr(shipped, "shipped_record", lambda: {"name": "ours"})
+    assert shipped.seal().startswith("sealed")
+    opening = {"unsealed_at": "2026-01-01T00:00:00+00:00", "runs": ["ours"]}
+    ledger.write_json(empty / "results" / "headline" / "unsealed.json", opening)
+    assert shipped.seal().startswith("opened once by this study, on 2026-01-01")
+    ledger.write_json(empty / "results" / "headline" / "unsealed.json", opening | {"runs": ["an earlier file"]})
+    assert shipped.seal() == "closed for this file, which was made after the test was opened on 2026-01-01"
+
+
 def test_flow_counts_the_published_films():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in participant_flow("chen2018").splitlines()[2:]]
     counts = {row[0]: [int(cell) for cell in row[3:8]] for row in rows}

@@ -10,6 +10,7 @@ from koalib.study import ledger
 from koalib.study.claims import BOTH, NEITHER, Answer, _judge, answers
 from koalib.study.comparisons import AGAINST_ITSELF, arm_scores, contrasts, stack, written
 from koalib.study.experiments import find_study
+from koalib.study.tables import significance
 from koalib.study.verdicts import CLAIMS
 
 
@@ -70,7 +71,9 @@ def test_an_arm_without_a_second_seed_cannot_lie_above_its_own_noise(empty):
 def test_a_claim_that_waits_counts_in_the_family():
     gain = {"value": 0.02, "low": 0.01, "high": 0.03, "p": 0.03, "runs": 2, "planned": 2}
     waiting = Answer("C6", "", value=0.02, low=0.01, high=0.03, p=0.001, runs=1, planned=2)
-    assert [a.verdict for a in _judge([Answer("C5", "", **gain), waiting])] == ["inconclusive", "not run yet (1 of 2 runs)"]
+    judged = _judge([Answer("C5", "", **gain), waiting])
+    assert [a.verdict for a in judged] == ["inconclusive", "not run yet (1 of 2 runs)"]
+    assert significance(judged[0]) == "p 0.030, among 2 primary contrasts 0.060 (Holm)" and not significance(judged[1])
 
 
 def test_holm_is_over_the_primary_claims_that_were_tested():
@@ -127,6 +130,7 @@ def test_sealed_films_are_not_stacked(empty):
     assert stack("headline", [name]).films_of == "validation"
     there = {"unsealed_at": "2026-01-01T00:00:00+00:00", "runs": [run["name"] for run in ledger.read_runs("headline")]}
     ledger.write_json(empty / "headline" / "unsealed.json", there)
-    assert stack("headline", [name]).films_of == "test"
+    assert stack("headline", [name]).films_of == "test" and stack("headline", [name], stay=True).films_of == "validation"
+    assert arm_scores("headline", n=10).films.iloc[0].endswith("(validation)")
     ledger.write_json(empty / "headline" / "unsealed.json", there | {"runs": []})
     assert stack("headline", [name]).films_of == "validation"

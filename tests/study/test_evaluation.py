@@ -12,7 +12,7 @@ from koalib.data.datasets import KneeDataset
 from koalib.data.images import decode, film_hash
 from koalib.errors import UserError
 from koalib.model.weights import create, save_checkpoint
-from koalib.study import evaluation
+from koalib.study import evaluation, ledger
 from tests.data.films import knees, save
 
 SCORES = "accuracy balanced_accuracy macro_precision macro_recall macro_f1 qwk mae auc_kl2 brier rps ece".split()
@@ -54,8 +54,20 @@ def test_the_sealed_test_is_neither_shown_nor_mixed_in(checkpoint: Path, films: 
     assert found["n"] == 20 and found["left_out"] == {"trained_on": 20, "sealed": 20} and found["trained_on"] == 0
     assert evaluation.evaluate(checkpoint, "chen2018", split="train")["trained_on"] == 20
     (tmp_path / "results" / "headline").mkdir(parents=True)
-    (tmp_path / "results" / "headline" / "unsealed.json").write_text('{"study": "headline"}')
+    (tmp_path / "results" / "headline" / "unsealed.json").write_text('{"study": "headline", "runs": []}')
     assert evaluation.evaluate(checkpoint, "chen2018", split="test")["n"] == 20
+
+
+@pytest.mark.parametrize(("study", "runs", "opens"), [("headline", [], False), ("headline", ["chen2018-m-official-seed0"], True), ("loss", [], False)])
+def test_a_run_of_the_ledger_is_scored_once_it_is_opened(study: str, runs: list[str], opens: bool, checkpoint: Path, films: KneeDataset, tmp_path: Path) -> None:
+    ledger.write_json(tmp_path / "results" / "headline" / "unsealed.json", {"study": "headline", "runs": runs})
+    run = ledger.write_json(tmp_path / "results" / study / "chen2018-m-official-seed0" / ledger.RUN_FILE, {})
+    (run.parent / ledger.PREDICTIONS_FILE).touch()
+    if opens:
+        assert evaluation.evaluate(checkpoint, "chen2018", split="test")["n"] == 20
+    else:
+        with pytest.raises(UserError, match="run chen2018-m-official-seed0 of a study that is not opened"):
+            evaluation.evaluate(checkpoint, "chen2018", split="test")
 
 
 def test_an_unknown_split_names_those_there_are(checkpoint: Path, films: KneeDataset) -> None:

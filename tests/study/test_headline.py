@@ -47,7 +47,8 @@ def test_the_test_is_scored_when_it_is_open(folds):
     assert len(films) == 60 and np.allclose(p, np.mean(each, axis=0)) and np.allclose(p.sum(axis=1), 1)
     label, count, scores = headline.rows()[-1]
     assert label.startswith("official test") and count == 60 and headline.reached("accuracy", scores["accuracy"]["value"]) in ensemble_markdown()
-    assert f"hold the truth for {headline.coverage()['all']['coverage']:.1%}" in ensemble_markdown()
+    assert all(f"| {'all' if k == 'all' else f'KL {k}'} | {row['n']} | {row['coverage']:.3f} (" in ensemble_markdown() for k, row in headline.coverage().items())
+    assert "Accuracy (tuned thresholds)" in ensemble_markdown()
 
 
 def test_a_missing_fold_is_said(folds):

@@ -28,6 +28,13 @@ def test_detectable_differences_of_the_protocol():
     assert power.detectable_difference(1656, 0.15, 0.01, 5, arms=4) == pytest.approx(2**0.5 * seen[5])
 
 
+def test_what_an_interval_would_have_seen():
+    """With one standard error of 1: half the width is 1.96, and an effect of 1.96 + .84 is seen 4 times in 5."""
+    assert power.smallest_seen(-1.959964, 1.959964) == pytest.approx(1.959964 + 0.841621, abs=1e-5)
+    draws = np.random.default_rng(0).normal(power.smallest_seen(-1.959964, 1.959964), 1, 100_000)
+    assert np.mean(np.abs(draws) > 1.959964) == pytest.approx(0.8, abs=0.01)
+
+
 def test_eight_films_are_significant_among_twelve_discordant_ones_only():
     assert power.most_discordant(8) == 12
     assert binomtest(10, 12).pvalue < 0.05 < binomtest(11, 14).pvalue

@@ -86,10 +86,11 @@ def test_an_arm_against_itself_over_its_seeds(study):
 
 def test_interaction_is_what_both_gain_beyond_the_sum(study):
     grade, patient, a, b = study
-    found = stats.interaction(grade, b[0], b[1], a[0], a[1], patient, n=200)["accuracy"]
+    synergy = [1, -1, -1, 1]  # both, gates, wavelets, neither
+    found = stats.contrast(grade, [a[1], b[1], a[0], b[0]], synergy, patient, n=200)["accuracy"]
     accuracy = [metrics.scores(grade, p)["accuracy"] for p in (b[0], b[1], a[0], a[1])]
     assert found.value == pytest.approx((accuracy[3] - accuracy[0]) - (accuracy[1] - accuracy[0]) - (accuracy[2] - accuracy[0]))
-    additive = stats.interaction(grade, a[0], b[0], a[0], b[0], patient, n=200)["accuracy"]
+    additive = stats.contrast(grade, [b[0], b[0], a[0], a[0]], synergy, patient, n=200)["accuracy"]
     assert additive.value == additive.low == additive.high == 0
 
 
