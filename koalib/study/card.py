@@ -11,7 +11,7 @@ from koalib.study import shipped
 from koalib.study.calibration import ece_if_calibrated, slope_intercept
 from koalib.study.conformal import coverage_by_grade
 from koalib.study.metrics import decide, per_grade, summary
-from koalib.study.tables import markdown
+from koalib.study.tables import interval, markdown
 
 CARD = ROOT / "docs" / "model_card.md"
 SHOWN = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa (argmax)",
@@ -60,6 +60,6 @@ def _split(split: str) -> str:
 def _calibration(p: np.ndarray, grade: np.ndarray, group: np.ndarray) -> str:
     """Whether the ECE is more than so many films would show by chance, and slope and intercept of P(KL >= 2)."""
     chance, fitted = ece_if_calibrated(p), slope_intercept(p, grade, group)
-    slope, intercept = (f"{fitted[name]['value']:.2f} ({fitted[name]['low']:.2f} to {fitted[name]['high']:.2f})" for name in ("slope", "intercept"))
+    slope, intercept = (interval(fitted[name], 2) for name in ("slope", "intercept"))
     return (f"Right probabilities would show so many films an expected calibration error of {chance['low']:.3f} to {chance['high']:.3f}. "
             f"Calibration of P(KL >= 2): slope {slope}, 1 is right; intercept {intercept}, 0 is right (docs/statistics.md).")

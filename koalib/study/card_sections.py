@@ -13,15 +13,10 @@ from koalib.study.abroad import AT_HOME
 from koalib.study.conformal import prediction_sets
 from koalib.study.external import JOURNEYS, NAME, SHIPPED, runs_of
 from koalib.study.metrics import confusion, decide, summary
-from koalib.study.tables import markdown
+from koalib.study.tables import interval, markdown
 
 ROLES = {"train": "trained the network", "val": "chose the epoch, fitted temperature, thresholds and sets", "test": "official test", "all": ""}
 FEW = 20  #: films below which a subgroup's scores are not shown
-
-
-def interval(score: Mapping[str, float], digits: int = 3) -> str:
-    """A value with its 95 % interval."""
-    return f"{score['value']:.{digits}f} ({score['low']:.{digits}f} to {score['high']:.{digits}f})"
 
 
 def participant_flow(dataset: str) -> str:

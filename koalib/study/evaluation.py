@@ -39,8 +39,8 @@ def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, 
     model, metadata = load_checkpoint(checkpoint)
     knees = load(dataset, data=data)
     table = knees.table.assign(dataset=knees.name)
-    opened = ledger.unsealed(SEAL) and not (shut := _shut(metadata))
-    closed = ledger.sealed(table).to_numpy() & (not opened)
+    shut = _shut(metadata)
+    closed = ledger.sealed(table).to_numpy() & bool(shut or not ledger.unsealed(SEAL))
     trained, fitted = (_served(metadata, table, role).to_numpy() for role in ("train", "val"))
     wanted = _of_split(table, dataset, split)
     if closed[wanted].all() or (split is not None and closed[wanted].any()):

@@ -107,7 +107,7 @@ def headline_coverage() -> Figure | None:
         return None
     table, p, rule = shipped.predictions(shipped.latest())
     held = {"shipped grader": conformal.coverage_by_grade(p, table.grade.to_numpy(), table.group.to_numpy(), rule["conformal"])}
-    if len(headline.rows()) == 3:
+    if headline.opened():
         held["five models averaged"] = headline.coverage()
     shown = {name: [found[str(k)] | {"value": found[str(k)]["coverage"]} for k in range(5)] for name, found in held.items()}
     return plots.by_grade(shown, _shipped_data(table), "Do the 90 % sets hold in every grade?", "share that holds the truth", level=0.9)

@@ -48,6 +48,11 @@ def members() -> list[str]:
     return [run for _, run in sorted(runs.items())] if len(runs) == arm(STUDY, FOLDS).planned else []
 
 
+def opened() -> bool:
+    """Whether all folds are recorded and their test predictions may be seen."""
+    return bool(members()) and all(ledger.opened(STUDY, run) for run in members())
+
+
 def out_of_fold() -> OutOfFold:
     """The pooled out-of-fold predictions.
 
@@ -95,7 +100,7 @@ def rows() -> list[tuple[str, int, dict[str, dict]]]:
     p = temper(found.p, rule.temperature)
     shown = [("out of fold, rules fitted on the other folds", len(p), scored_out_of_fold(found)),
              ("out of fold, rules fitted on all (optimistic)", len(p), summary(found.grade, p, found.group, tuned=decide(p, rule.thresholds)))]
-    if all(ledger.opened(STUDY, run) for run in members()):
+    if opened():
         films, p = ensemble(rule)
         shown.append(("official test, five models averaged", len(films), summary(films.grade.to_numpy(), p, films.group.to_numpy(), tuned=decide(p, rule.thresholds))))
     return shown

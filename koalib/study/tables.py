@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +27,11 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; a bar inside a cell is escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def interval(score: Mapping[str, float], digits: int = 3) -> str:
+    """A value with its 95 % interval."""
+    return f"{score['value']:.{digits}f} ({score['low']:.{digits}f} to {score['high']:.{digits}f})"
 
 
 def rounded(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
@@ -96,7 +101,7 @@ def headline_markdown() -> str:
     scores = summary(table.grade.to_numpy(), p, table.group.to_numpy(), tuned=decide(p, rule["thresholds"]))
     names = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa (argmax)",
              "qwk_expected": "quadratic weighted kappa (rounded expected grade)", "qwk_tuned": "quadratic weighted kappa (the file's thresholds)", "accuracy_tuned": "accuracy (the file's thresholds)", "mae": "mean absolute error", "auc_kl2": "AUC for KL >= 2", "ece": "expected calibration error"}
-    rows = [(label, f"{scores[key]['value']:.3f} ({scores[key]['low']:.3f} to {scores[key]['high']:.3f})") for key, label in names.items()]
+    rows = [(label, interval(scores[key])) for key, label in names.items()]
     state = shipped.seal() if split == "test" else f"they also chose its epoch and fitted its temperature and thresholds; the official test: {shipped.seal()}"
     text = f"The shipped grader on {len(table)} {SELECTED_ON[split]} films of chen2018 ({state}):\n\n" + markdown(("Score", "Value (95 % interval, patients resampled)"), rows)
     return f"{text}\n\n{_against_the_protocol(scores)}" if split == "test" else text
@@ -115,15 +120,15 @@ def ensemble_markdown() -> str:
     if not shown:
         return f"Five patient folds and their average: not run yet ({made(headline.STUDY, [headline.FOLDS])} of {planned(headline.STUDY, [headline.FOLDS])} runs)."
     names = {"accuracy": "Accuracy (argmax)", "qwk_tuned": "Kappa (tuned thresholds)", "accuracy_tuned": "Accuracy (tuned thresholds)", "qwk_expected": "Kappa (rounded expected grade)", "qwk": "Kappa (argmax)"}
-    rows = [(label, films, *(f"{scores[key]['value']:.3f} ({scores[key]['low']:.3f} to {scores[key]['high']:.3f})" + (f", {headline.reached(key, scores[key]['value'])}" if "test" in label and key in headline.AIM else "") for key in names))
+    rows = [(label, films, *(interval(scores[key]) + (f", {headline.reached(key, scores[key]['value'])}" if "test" in label and key in headline.AIM else "") for key in names))
             for label, films, scores in shown]
     text = "Five models of five patient folds:\n\n" + markdown(("", "Films", *names.values()), rows)
-    return f"{text}\n\n{_coverage_markdown()}" if len(rows) == 3 else text
+    return f"{text}\n\n{_coverage_markdown()}" if headline.opened() else text
 
 
 def _coverage_markdown() -> str:
     """The ensemble's prediction sets on the official test, for each grade; the guarantee is for all films together."""
-    rows = [(f"KL {name}" if name != "all" else name, row["n"], f"{row['coverage']:.3f} ({row['low']:.3f} to {row['high']:.3f})", f"{row['size']:.2f}")
+    rows = [(f"KL {name}" if name != "all" else name, row["n"], interval(row | {"value": row["coverage"]}), f"{row['size']:.2f}")
             for name, row in headline.coverage().items()]
     return "The 90 % sets of the average on the official test:\n\n" + markdown(("", "Films", "Share that holds the truth", "Grades in a set"), rows)
 
