@@ -19,8 +19,10 @@ from koalib.errors import UserError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Knee X-ray grading, reproducibly.")
 data_app = typer.Typer(no_args_is_help=True, help="The data sets: list, fetch, verify, audit.")
 study_app = typer.Typer(no_args_is_help=True, help="The studies: list, run, show, unseal, figures.")
+records_app = typer.Typer(no_args_is_help=True, help="The case book: check.")
 app.add_typer(data_app, name="data")
 app.add_typer(study_app, name="study")
+app.add_typer(records_app, name="records")
 
 Data = Annotated[str, typer.Option("--data", help="Folder of the real data sets (default: KOALIB_DATA).")]
 KeepIdentity = Annotated[bool | None, typer.Option("--keep-identity/--no-keep-identity", envvar="KOALIB_KEEP_IDENTITY", help="Whether the case book may keep patient number, name and birth date of DICOM files and write them into DICOM reports; --no erases what it kept (default: as the book was told last, at first no).")]
@@ -270,6 +272,7 @@ def study_figures() -> None:
 
 @app.command()
 def grade(
+    context: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="Films: PNG, JPEG, TIFF or DICOM.", metavar="IMAGE...")],
     as_json: Json = False,
     heatmap: Annotated[Path | None, typer.Option(help="Write the film with its heat map here, .png.")] = None,
@@ -283,6 +286,9 @@ def grade(
     from koalib.clinic import batch
     from koalib.clinic.grader import Grader
 
+    # Where the environment says so, it is said of books in general, and this call may do without one.
+    if keep_identity and not records and context.get_parameter_source("keep_identity").name == "COMMANDLINE":
+        raise UserError("--keep-identity: there is no case book to keep it in; name one with --records")
     reader = reader or batch.system_user()
     found = batch.grade_films(Grader.load(), images, heatmap, report, records, language, keep_identity, reader)
     if as_json:
@@ -295,6 +301,22 @@ def grade(
         print(f"kept for the reader {reader}; KOALIB_BOOK={records} koalib app --reader {reader} shows them", file=sys.stderr)
     if not fine:
         raise typer.Exit(1)
+
+
+@records_app.command("check")
+def records_check(book: Annotated[Path, typer.Argument(help="The case book, .sqlite.")]) -> None:
+    """Compare readings and decisions with the log, and the log with its chain of hashes; exit 1 when something was changed or removed."""
+    from koalib.clinic.records import Book
+
+    if not book.is_file():
+        raise UserError(f"{book}: no case book there; name the file of --records or KOALIB_BOOK")
+    with Book(book) as opened:
+        faults, lines = opened.audit_faults(), len(opened.audit())
+    for fault in faults:
+        typer.echo(f"{book}: {fault}")
+    if faults:
+        raise typer.Exit(1)
+    typer.echo(f"{book}: {lines} lines in the log, which agrees with itself, the readings and the decisions")
 
 
 @app.command("app")

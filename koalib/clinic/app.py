@@ -13,18 +13,17 @@ from pathlib import Path
 import ipywidgets as w
 
 from koalib.clinic import present
+from koalib.clinic.controls import ANY, Controls, chosen, relabel
 from koalib.clinic.grader import Grader
 from koalib.clinic.heatmap import heat_rgba, png
 from koalib.clinic.records import Book, Case
-from koalib.clinic.report import REPORTS
 from koalib.clinic.session import Session, samples
 from koalib.clinic.texts import LANGUAGES, text
 from koalib.clinic.widgets import PAGE, CaseTable, FilmDrop, FilmViewer, PageLabels, data_url
 from koalib.errors import UserError
 from koalib.paths import cache_dir
 
-ACTIONS = ("accept", "change", "reject")
-ANY = -1  #: no grade chosen; None would show as an empty field
+KEPT = 20  #: readings whose controls are kept, for what a reader did to them and the kernel has not heard yet
 
 
 def shown(method: Callable) -> Callable:
@@ -42,10 +41,17 @@ def shown(method: Callable) -> Callable:
 
 
 class App:
-    """Widgets and the lines that join them to the session; ``page`` is what is displayed."""
+    """Widgets and the lines that join them to the session; ``page`` is what is displayed.
 
-    def __init__(self, session: Session, whole_page: bool = False) -> None:
-        self.session = session
+    Args:
+        browser_reads: the reader was not named, so each browser is one of its own, by the key that it keeps.
+    """
+
+    def __init__(self, session: Session, whole_page: bool = False, browser_reads: bool = False) -> None:
+        self.session, self.browser_reads = session, browser_reads
+        self.controls: Controls | None = None  # those of the reading that is shown
+        self._kept: dict[int, Controls] = {}  # by reading, the one shown last at the end
+        self._taking = self._turned = False  # a drop comes in; a film of it was shown
         self._build(whole_page)
         self._wire()
         self.draw()
@@ -70,10 +76,6 @@ class App:
         self.work = CaseTable()
         self.viewer = FilmViewer()
         self.reading, self.empty = w.HTML(), w.HTML()
-        self.action, self.grade, self.reason = w.ToggleButtons(options=list(ACTIONS)), w.Dropdown(), w.Text()
-        self.action.add_class("koa-actions")
-        self.save, self.said = w.Button(button_style="primary"), w.HTML()
-        self.reports = {kind: w.Button() for kind in REPORTS}
         self.headings = {key: w.HTML() for key in ("films", "work_list", "decision", "report")}
         self._build_history()
         self._lay_out(style)
@@ -89,8 +91,9 @@ class App:
         alert = self.alert = box("koa-alert", self.errors, self.dismiss)
         films = box("koa-card koa-films", h["films"], self.drop, self.patient, h["work_list"], self.work)
         centre = box("koa-card koa-film", self.empty, self.viewer)
-        decision = self.decision_card = box("koa-card koa-decision", h["decision"], self.action, self.grade, self.reason, self.save, self.said)
-        report = self.report_card = box("koa-card koa-reports", h["report"], box("koa-buttons", *self.reports.values()))
+        decision, self.report_buttons = box("koa-card koa-decision"), box("koa-buttons")
+        report = box("koa-card koa-reports", h["report"], self.report_buttons)
+        self.decision_card, self.report_card = decision, report
         result = self.result_card = box("koa-card", self.reading)
         middle = box("koa-middle", centre, box("koa-below", decision, report))
         self.reading_page = box("koa-grid", films, middle, box("koa-side-column", result))
@@ -104,13 +107,9 @@ class App:
         self.language.observe(self.translate, "value")
         self.dismiss.on_click(self.clear_errors)
         self.patient.observe(self.name_patient, "value")
-        self.action.observe(self.choose, "value")
-        self.save.on_click(self.decide)
         self.work.observe(self.open, "chosen")
         self.cases.observe(self.open, "chosen")
         self.export.on_click(self.hand_out_history)
-        for kind, button in self.reports.items():
-            button.on_click(functools.partial(self.hand_out, kind))
         for field in (self.by_patient, self.since, self.until, self.by_grade, self.only_changed):
             field.observe(self.search, "value")
 
@@ -118,13 +117,25 @@ class App:
 
     @shown
     def take(self, name: str, content: bytes) -> None:
-        """A film arrived."""
+        """A film of a drop arrived: the first that can be read is shown, the others wait on the work list."""
+        self._take(True)
         self.drop.busy = True
         try:
-            self.session.add(name, content)
+            self._turned |= bool(self.session.add(name, content, show=not self._turned))
         finally:
             self.drop.busy = False
         self.draw_case()
+
+    def _take(self, taking: bool) -> None:
+        """A drop begins to come in, or is over.
+
+        Meanwhile the kernel is slow to answer. A browser then holds back all but the first change of a field, and a click would
+        overtake them; a pseudonym typed for the next drop would get into the middle of this one.
+        """
+        self._taking = self.patient.disabled = taking
+        self._turned &= taking
+        if self.controls:
+            self.controls.disable(taking)
 
     @shown
     def event(self, message: dict) -> None:
@@ -132,7 +143,9 @@ class App:
         limits = self.session.limits
         match message.get("type"):
             case "hello":
-                self.session.book.reader = named_reader() or str(message.get("reader"))[:64] or self.session.book.reader
+                self._take(False)  # a page drawn anew has no drop under way
+                if self.browser_reads:
+                    self.session.book.reader = str(message.get("reader") or "")[:64] or self.session.book.reader
                 self.draw_history()
             case "sample":
                 self.drop.busy = True
@@ -143,7 +156,10 @@ class App:
                 self.draw_case()
                 self.patient.value = ""
             case "taken":
+                self._take(False)
                 self.patient.value = ""  # the next films may be another patient's
+            case "unreadable":
+                self.session.refuse("unreadable", name=str(message.get("name"))[:120])
             case "too_large":
                 self.session.refuse("too_large", name=str(message.get("name"))[:120], megabytes=limits.bytes >> 20)
             case "too_many":
@@ -161,23 +177,27 @@ class App:
         self.tabs.value = "reading"
 
     @shown
-    def choose(self, _: dict) -> None:
-        """Accept, change or reject was chosen: show the fields that it needs."""
-        self._show_fields()
-
-    @shown
-    def decide(self, _: w.Button) -> None:
+    def decide(self, controls: Controls) -> None:
         """Keep the reader's word."""
-        case = self.session.decide(self.action.value, chosen(self.grade), self.reason.value)
+        self._return_to(controls)
+        case = self.session.decide(*controls.word())
+        controls.fill(case)
         self.draw_case()
-        self.said.value = html.escape(self.t("saved", what=present.decision_words(case, self.session.language)))
+        controls.said.value = html.escape(self.t("saved", what=present.decision_words(case, self.session.language)))
 
     @shown
-    def hand_out(self, kind: str, _: w.Button) -> None:
+    def hand_out(self, controls: Controls, kind: str, _: w.Button) -> None:
         """Make a report and let the browser save it."""
+        self._return_to(controls)
         report = self.session.report(kind)
         self.drop.hand_out(report.name, report.mime, report.content)
-        self.said.value = html.escape(self.t("report_ready", name=report.name))
+        controls.said.value = html.escape(self.t("report_ready", name=report.name))
+
+    def _return_to(self, controls: Controls) -> None:
+        """Show the reading that was clicked on, where the page has moved on since."""
+        if self.session.current.id != controls.number:
+            self.session.show(controls.number)
+            self.draw_case()
 
     @shown
     def hand_out_history(self, _: w.Button) -> None:
@@ -234,20 +254,35 @@ class App:
         for card in (self.viewer, self.result_card, self.decision_card, self.report_card):
             card.layout.display = there
         self.empty.layout.display = "none" if case else None
+        if case:
+            self._draw_reading(case, language)
+        # The list last: where it marks a reading, all else on the page is that reading's.
         self.work.rows = [row(c, language, short=True) for c in self.session.work()]
         self.work.set_trait("chosen", str(case.id) if case else "")
-        if not case:
-            return
+
+    def _draw_reading(self, case: Case, language: str) -> None:
         pictures, d = case.diagnosis.pictures, case.diagnosis
+        controls = self.controls = self._controls_of(case)
+        controls.disable(self._taking)
+        controls.said.value = html.escape(present.decision_words(case, language))
+        self.decision_card.children = (self.headings["decision"], *controls.decision)
+        self.report_buttons.children = tuple(controls.reports.values())
         with self.viewer.hold_sync():
             self.viewer.film = data_url(png(pictures.film))
             self.viewer.heat = data_url(png(heat_rgba(pictures.heat, pictures.film.shape)))
             self.viewer.alt = f"{d.image}, {present.side_words(d, language)}, {present.kl(d.grade, language)}"
         self.reading.value = present.render("reading.html", case, self.session.earlier(), language)
-        self.action.value, self.reason.value = case.action or "accept", case.reason
-        self.grade.value = case.reader_grade if case.action == "change" else ANY
-        self.said.value = html.escape(present.decision_words(case, language))
-        self._show_fields()
+
+    def _controls_of(self, case: Case) -> Controls:
+        """The reading's own, as the reader left them; the one not shown for longest is closed for a new one."""
+        new = case.id not in self._kept
+        controls = self._kept[case.id] = self._kept.pop(case.id, None) or Controls(case.id, self.decide, self.hand_out)
+        controls.label(self.session.language)
+        if new:
+            controls.fill(case)
+        if len(self._kept) > KEPT:
+            self._kept.pop(next(iter(self._kept))).close()
+        return controls
 
     def draw_history(self) -> None:
         """What the search finds."""
@@ -274,15 +309,11 @@ class App:
         self.reading_page.layout.display = None if reading else "none"
         self.history_page.layout.display = "none" if reading else None
 
-    def _show_fields(self) -> None:
-        self.grade.layout.display = None if self.action.value == "change" else "none"
-        self.reason.layout.display = "none" if self.action.value == "accept" else None
-
     def _draw_texts(self) -> None:
         t, megabytes = self.t, self.session.limits.bytes >> 20
         self.head.value = f'<div class="koa-brand"><span class="koa-logo" aria-hidden="true"></span><div><h1>{t("title")}</h1><p>{t("subtitle")}</p></div></div>'
         kept = f" {t('identity_kept')}" if self.session.book.keeps_identity else ""
-        reader = f" {html.escape(t('reader', reader=named_reader()))}" if named_reader() else ""
+        reader = "" if self.browser_reads else f" {html.escape(t('reader', reader=self.session.book.reader))}"
         self.foot.value = f'<p class="koa-foot">{t("notice")}{kept}{reader}</p>'
         self.empty.value = f'<p class="koa-empty">{t("empty")}</p>'
         for key, heading in self.headings.items():
@@ -294,21 +325,15 @@ class App:
         self.labels.language = self.session.language
         self.labels.groups = {"koa-tabs": t("tabs"), "koa-languages": t("language"), "koa-actions": t("decision")}
         relabel(self.tabs, [(t("reading_tab"), "reading"), (t("history_tab"), "history")])
-        relabel(self.action, [(t(a), a) for a in ACTIONS])
-        relabel(self.grade, [(t("choose"), ANY), *((f"{present.kl(g, self.session.language)}  {t(f'grade_{g}')}", g) for g in range(5))])
         relabel(self.by_grade, [(t("any"), ANY), *((present.kl(g, self.session.language), g) for g in range(5))])
         self._draw_labels()
 
     def _draw_labels(self) -> None:
         t = self.t
-        for widget, key in ((self.patient, "patient"), (self.grade, "your_grade"), (self.reason, "reason"), (self.by_patient, "patient"),
-                            (self.since, "from"), (self.until, "until"), (self.by_grade, "grade"), (self.only_changed, "only_changed"),
-                            (self.save, "save"), (self.dismiss, "dismiss"), (self.export, "export")):
+        for widget, key in ((self.patient, "patient"), (self.by_patient, "patient"), (self.since, "from"), (self.until, "until"), (self.by_grade, "grade"),
+                            (self.only_changed, "only_changed"), (self.dismiss, "dismiss"), (self.export, "export")):
             widget.description = t(key)
-        self.patient.placeholder, self.reason.placeholder = t("patient_hint"), t("reason_hint")
-        for kind, button in self.reports.items():
-            button.description = t(f"report_{kind}")
-            button.tooltip = f"{t('report')}: {t(f'report_{kind}')}"
+        self.patient.placeholder = t("patient_hint")
         self.work.name, self.cases.name = t("work_list"), t("history_tab")
         self.work.columns = [t("film"), t("grade"), t("status")]
         self.cases.columns = [t(key) for key in ("film", "patient", "date", "side", "grade", "your_grade", "status")]
@@ -320,18 +345,6 @@ def box(classes: str, *children: w.Widget) -> w.Box:
     for name in classes.split():
         made.add_class(name)
     return made
-
-
-def relabel(choice: w.Widget, options: list[tuple[str, object]]) -> None:
-    """Other words for the same choices, without losing the choice."""
-    value = choice.value
-    choice.options = options
-    choice.value = value if value in [v for _, v in options] else options[0][1]
-
-
-def chosen(grade: w.Dropdown) -> int | None:
-    """The grade chosen in a list that may also say ``ANY``."""
-    return None if grade.value == ANY else grade.value
 
 
 def row(case: Case, language: str, short: bool = False) -> dict:
@@ -377,9 +390,10 @@ def open_app(book: str | Path | None = None, language: str | None = None, whole_
     """
     path = book or os.environ.get("KOALIB_BOOK") or cache_dir() / "casebook.sqlite"
     language = language or os.environ.get("KOALIB_LANGUAGE") or "en"
+    reader = named_reader()
     # Until the browser has said who it is, the book shows nobody's readings.
-    opened = Book(path, named_reader() or secrets.token_hex(16))
+    opened = Book(path, reader or secrets.token_hex(16))
     keep = identity_setting()
     if keep is not None:
         opened.keep_identity(keep)
-    return App(Session(Grader.load(), opened, language), whole_page)
+    return App(Session(Grader.load(), opened, language), whole_page, browser_reads=not reader)

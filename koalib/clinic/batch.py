@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -23,19 +24,36 @@ from koalib.errors import UserError
 from koalib.paths import atomic_write
 
 REPORT_KINDS = {".html": "html", ".pdf": "pdf", ".dcm": "sr", ".json": "json"}
+KNEES = ("", "-knee2")  #: what tells the files of a film's two knees apart
 
 
-def check_targets(heatmap: Path | None, report: Path | None) -> None:
-    """Refuse before the first film what could not be written after it.
+def check_targets(films: list[Path], heatmap: Path | None, report: Path | None, records: Path | None) -> None:
+    """Refuse before the first film what could not be written after it, or would replace a film or the case book.
 
     Raises:
-        UserError: an ending that is none we write, or a folder.
+        UserError: an ending that is none we write, a folder, one of the films, or the case book.
     """
     for target, endings, what in ((heatmap, (".png",), "a heat map"), (report, tuple(REPORT_KINDS), "a report")):
         if target and target.suffix.lower() not in endings:
             raise UserError(f"{target}: {what} ends in {', '.join(endings)}")
-        if target and target.is_dir():
+    targets = [named(path, label, knee) for path in (heatmap, report) if path for label in labels(films) for knee in range(len(KNEES))]
+    given = {_place(film) for film in films}
+    for target in [*targets, *([records] if records else [])]:
+        if os.path.isdir(target):
             raise UserError(f"{target}: is a folder; name a file")
+        if _place(target) in given:
+            raise UserError(f"{target}: is one of the films to grade, and would be overwritten; name another file")
+    if records and _place(records) in set(map(_place, targets)):
+        raise UserError(f"{records}: is named for the case book and for what is written of a film; name two files")
+
+
+def _place(path: Path) -> tuple[int, int] | Path:
+    """The same for two names of one file, through links and in folders that ignore case."""
+    try:
+        found = path.stat()
+    except OSError:  # not there yet
+        return path.absolute()
+    return found.st_dev, found.st_ino
 
 
 def grade_films(grader: Grader, films: list[Path], heatmap: Path | None = None, report: Path | None = None, records: Path | None = None,
@@ -47,7 +65,7 @@ def grade_films(grader: Grader, films: list[Path], heatmap: Path | None = None, 
         records: case book to keep the readings in, under the name ``reader`` (default: `system_user`).
         keep_identity: whether the book may keep DICOM patient data and put them into DICOM reports; None leaves its own setting.
     """
-    check_targets(heatmap, report)
+    check_targets(films, heatmap, report, records)
     book, names = (Book(records, reader or system_user()) if records else None), labels(films)
     try:
         if book and keep_identity is not None:
@@ -71,16 +89,22 @@ def system_user() -> str:
 
 
 def labels(films: list[Path]) -> list[str]:
-    """What tells the films' files apart: nothing for one film, its name for several, its number too where names repeat."""
+    """What tells the films' files apart: nothing for one film, its name for several, its number too where names repeat.
+
+    All are numbered where a name reads as another's number or second knee. Names that differ in case alone repeat: some folders ignore it.
+    """
     if len(films) == 1:
         return [""]
-    stems = Counter(film.stem for film in films)
-    return [f"-{film.stem}" if stems[film.stem] == 1 else f"-{number}-{film.stem}" for number, film in enumerate(films, 1)]
+    stems = Counter(film.stem.casefold() for film in films)
+    numbered = [f"-{number}-{film.stem}" for number, film in enumerate(films, 1)]
+    short = [f"-{film.stem}" if stems[film.stem.casefold()] == 1 else label for film, label in zip(films, numbered, strict=True)]
+    files = {f"{label}{knee}".casefold() for label in short for knee in KNEES}
+    return short if len(files) == len(short) * len(KNEES) else numbered
 
 
 def named(path: Path, label: str, knee: int) -> Path:
     """``map.png`` as ``map-FILM.png``, and ``map-FILM-knee2.png`` for the second knee on the film."""
-    return path.with_stem(f"{path.stem}{label}{'-knee2' if knee else ''}")
+    return path.with_stem(f"{path.stem}{label}{KNEES[knee]}")
 
 
 def _kept(book: Book | None, diagnosis: Diagnosis, heatmap: Path | None, report: Path | None, language: str) -> Diagnosis:
@@ -88,7 +112,7 @@ def _kept(book: Book | None, diagnosis: Diagnosis, heatmap: Path | None, report:
     if not diagnosis.ok:
         return diagnosis
     try:
-        case = book.case(book.save(diagnosis)) if book else Case(diagnosis.knee + 1, "\u2013", now(), None, diagnosis)
+        case = book.case(book.save(diagnosis)) if book else Case(diagnosis.knee + 1, "", now(), None, diagnosis)
         if heatmap:
             atomic_write(heatmap, png(overlay(diagnosis.pictures.film, diagnosis.pictures.heat)))
         if report:

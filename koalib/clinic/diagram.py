@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from koalib.clinic.schema import migrate
 
 #: where each table is drawn: column and row of a grid, chosen so that no line crosses another
-PLACES = {"patient": (0, 0), "film": (1, 0), "reading": (2, 0), "decision": (3, 0), "identity": (0, 1), "setting": (1, 1), "reader": (2, 1), "audit": (3, 1)}
+PLACES = {"patient": (0, 0), "film": (1, 0), "reading": (2, 0), "decision": (3, 0), "setting": (0, 1), "identity": (1, 1), "reader": (2, 1), "audit": (3, 1)}
 
 
 @dataclass(frozen=True)

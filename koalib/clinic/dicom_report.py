@@ -1,7 +1,7 @@
 """The reading as DICOM, by highdicom: a Structured Report (TID 1500) and a secondary capture with the heat map.
 
 Both belong to the source's study and refer to the source instance, see ``dicom_source``. Patient attributes are the
-pseudonym unless the book was told to keep the identity.
+pseudonym unless the book was told to keep the identity, and empty for a film that is in no book.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from koalib.clinic import fonts, present
-from koalib.clinic.dicom_source import made_uid, reference
+from koalib.clinic.dicom_source import LONGEST, check_pseudonym, made_uid, reference, well_formed
 from koalib.clinic.findings import SCHEME, Finding, lines
 from koalib.clinic.heatmap import overlay
 from koalib.clinic.records import Case
@@ -81,10 +81,18 @@ def as_file(dataset: Dataset) -> bytes:
 def source_of(case: Case, identity: dict | None = None) -> Dataset:
     """What the reports refer to: the film's identifiers, with the pseudonym for a patient."""
     source = reference(case)
-    identity = identity or {"number": case.patient, "name": f"{case.patient}^", "birth_date": ""}
-    source.PatientID, source.PatientName, source.PatientBirthDate, source.PatientSex = identity["number"], identity["name"], identity["birth_date"], ""
+    if identity is None:
+        check_pseudonym(case.patient)  # older books hold whatever was typed
+        identity = {"number": case.patient, "name": _name(case.patient), "birth_date": ""}
+    born = identity["birth_date"]
+    source.PatientID, source.PatientName, source.PatientBirthDate, source.PatientSex = identity["number"], identity["name"], born if well_formed("DA", born) else "", ""
     source.AccessionNumber = source.StudyID = source.ReferringPhysicianName = ""
     return source
+
+
+def _name(pseudonym: str) -> str:
+    """The pseudonym as a family name: the signs that part a name are none here, and an end mark says that no given name follows."""
+    return f"{pseudonym.replace('^', ' ').replace('=', ' ')[: LONGEST - 1]}^" if pseudonym else ""
 
 
 def painted(case: Case, language: str) -> np.ndarray:

@@ -93,13 +93,16 @@ class Grader:
             content = read_bytes(film)
             image = read_knee(content, name=name)
             knees = find_knees(image)
+            source = header(content, name)
         except ImageError as error:
             return [self._failed(name, error.code, error.values, started)]
+        except Exception as error:  # noqa: BLE001 - what no decoder foresaw is this film's error and no other's
+            return [self._failed(name, "film_damaged", {"why": f"{type(error).__name__}: {error}".splitlines()[0]}, started)]
         strangeness = self.novelty.strangeness(knees)
         if strangeness.min() > self.novelty.reject:
             return [self._failed(name, "not_a_knee", {}, started)]
         unusual = strangeness > self.novelty.unusual
-        common = {"image": name, "film_sha256": hashlib.sha256(content).hexdigest(), "source": header(content, name), "model": self.name, "version": self.version}
+        common = {"image": name, "film_sha256": hashlib.sha256(content).hexdigest(), "source": source, "model": self.name, "version": self.version}
         readings = self.read_knees([knee.image for knee in knees])
         common["seconds"] = (time.perf_counter() - started) / len(knees)
         return [self._describe(knee, *reading, bool(strange), knee=number, remarks=remarks(image, knee, len(knees)), **common)

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import numpy as np
 from pydicom import Dataset
 
 from koalib.clinic.diagnosis import Diagnosis, JointSpace, Pictures
-from koalib.clinic.dicom_source import kept
+from koalib.clinic.dicom_source import check_pseudonym, kept, well_formed
 from koalib.clinic.heatmap import png, unpng
 from koalib.clinic.schema import migrate
 from koalib.clinic.texts import ClinicError
@@ -41,7 +42,7 @@ JOIN patient ON patient.id = film.patient_id
 LEFT JOIN decision ON decision.id = (SELECT max(id) FROM decision WHERE reading_id = reading.id)
 """
 _MINE = "reading.reader_id = (SELECT id FROM reader WHERE name = ?)"
-_DAY = "coalesce(film.taken_on, substr(reading.made_at, 1, 10))"  # as ``Case.day``
+_DAY = "coalesce(film.taken_on, date(reading.made_at, 'localtime'))"  # as ``Case.day``
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Case:
     """One reading in the book with the reader's latest word on it."""
 
     id: int
-    patient: str
+    patient: str  #: the pseudonym; empty for a film that is in no book
     made_at: str
     taken_on: str | None
     diagnosis: Diagnosis
@@ -70,8 +71,8 @@ class Case:
 
     @property
     def day(self) -> str:
-        """The day the film was taken, or read where that is not known."""
-        return self.taken_on or self.made_at[:10]
+        """The day the film was taken, or read where that is not known; moments are kept in UTC, days are this machine's."""
+        return self.taken_on or datetime.datetime.fromisoformat(self.made_at).astimezone().date().isoformat()
 
 
 class Book:
@@ -79,16 +80,17 @@ class Book:
 
     def __init__(self, path: str | Path, reader: str = "reader") -> None:
         self.path, self.reader = Path(path), reader
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             # Widgets call from the kernel's one thread, but not always from the one that opened the book.
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000", "secure_delete=ON"):
                 self._db.execute(f"PRAGMA {pragma}")
             migrate(self._db)
-        except sqlite3.Error as error:
-            raise UserError(f"{path}: no case book can be opened there ({error}); name another file") from error
+        except (OSError, sqlite3.Error) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"{path}: no case book can be opened there ({why}); name another file") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -118,14 +120,24 @@ class Book:
         return self._db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()["value"]
 
     def keep_identity(self, keep: bool) -> None:
-        """Say whether DICOM patient number, name and birth date may be stored; no is the default and erases what was."""
-        if keep == self.keeps_identity:
-            return
-        with self._writing() as db:
-            db.execute("UPDATE setting SET value = ? WHERE name = 'keep_identity'", (str(int(keep)),))
-            if not keep:
-                db.execute("DELETE FROM identity")
-            self._log(db, "setting", "keep_identity", {"keep": keep})
+        """Say whether DICOM patient number, name and birth date may be stored; no is the default and erases what was.
+
+        Raises:
+            UserError: another program's reading keeps the journal, and so what was erased, on disk.
+        """
+        if keep != self.keeps_identity:
+            with self._writing() as db:
+                db.execute("UPDATE setting SET value = ? WHERE name = 'keep_identity'", (str(int(keep)),))
+                if not keep:
+                    db.execute("DELETE FROM identity")
+                self._log(db, "setting", "keep_identity", {"keep": keep})
+        if not keep:  # asked again it tries again
+            self._empty_journal()
+
+    def _empty_journal(self) -> None:
+        """Bring the file up to date and cut its journal to nothing: older pages, with what was erased, would stay in it."""
+        if self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()["busy"]:
+            raise UserError(f"{self.path}-wal: still holds the patient data that were erased, because another program reads the book; close it and turn the setting off again")
 
     @property
     def keeps_identity(self) -> bool:
@@ -144,7 +156,7 @@ class Book:
         patient = _id_of(db, "patient", "pseudonym", pseudonym, made_at=now())
         if not number:
             return patient
-        row = db.execute("SELECT number_hash, number FROM patient LEFT JOIN identity ON patient_id = id WHERE id = ?", (patient,)).fetchone()
+        row = db.execute("SELECT number_hash, number FROM patient LEFT JOIN identity ON patient_id = patient.id WHERE patient.id = ?", (patient,)).fetchone()
         bound, found = row["number_hash"] or (row["number"] and self._keyed_hash(row["number"])), self._keyed_hash(number)
         if bound and bound != found:
             raise ClinicError("pseudonym_taken", patient=pseudonym)
@@ -164,8 +176,9 @@ class Book:
             The reading's number.
 
         Raises:
-            ClinicError: the pseudonym belongs to another DICOM patient number.
+            ClinicError: the pseudonym belongs to another DICOM patient number, or is none that DICOM can carry.
         """
+        check_pseudonym(patient.strip())
         source = diagnosis.source
         number = str(getattr(source, "PatientID", "") or "")
         patient = patient.strip() or self.pseudonym(number or diagnosis.film_sha256)
@@ -173,8 +186,8 @@ class Book:
         with self._writing() as db:
             patient_id = self._patient(db, patient, number)
             if self.keeps_identity and number:
-                db.execute("INSERT OR IGNORE INTO identity VALUES (?, ?, ?, ?)",
-                           (patient_id, number, str(getattr(source, "PatientName", "")), str(getattr(source, "PatientBirthDate", ""))))
+                db.execute("INSERT OR IGNORE INTO identity (patient_id, reader_id, number, name, birth_date) VALUES (?, ?, ?, ?, ?)",
+                           (patient_id, self._reader(db), number, str(getattr(source, "PatientName", "")), str(getattr(source, "PatientBirthDate", ""))))
             film_id = self._film(db, patient_id, diagnosis, taken_on)
             reading = _insert(db, "reading", film_id=film_id, reader_id=self._reader(db), made_at=now(), **_numbers(diagnosis))
             self._log(db, "save", f"reading {reading}", {"film": diagnosis.film_sha256, "grade": diagnosis.grade, "version": diagnosis.version})
@@ -246,8 +259,9 @@ class Book:
         return [found[number] for number in numbers if number in found]
 
     def identity(self, patient: str) -> dict | None:
-        """DICOM patient number, name and birth date, where the book was told to keep them."""
-        row = self._db.execute("SELECT number, name, birth_date FROM identity JOIN patient ON patient.id = patient_id WHERE pseudonym = ?", (patient,)).fetchone()
+        """DICOM patient number, name and birth date of this reader's films, where the book was told to keep them; another reader's pseudonym may be another patient's."""
+        row = self._db.execute("SELECT number, identity.name, birth_date FROM identity JOIN patient ON patient.id = patient_id JOIN reader ON reader.id = reader_id "
+                               "WHERE pseudonym = ? AND reader.name = ?", (patient, self.reader)).fetchone()
         return dict(row) if row and self.keeps_identity else None
 
     def search(self, limit: int | None = 500, **query: Any) -> list[Case]:
@@ -280,12 +294,12 @@ class Book:
         return " AND ".join(where), values
 
     def earlier(self, case: Case) -> Case | None:
-        """The latest earlier film of the same knee of the same patient."""
+        """The latest earlier film of the same knee of the same patient whose reading was not rejected."""
         if case.diagnosis.side is None:
             return None
         row = self._db.execute(
             f"{_CASES} WHERE patient.pseudonym = ? AND film.side = ? AND film.sha256 <> ? AND {_MINE} "
-            f"AND ({_DAY}, reading.id) < (?, ?) ORDER BY {_DAY} DESC, reading.id DESC LIMIT 1",
+            f"AND coalesce(decision.action, '') <> 'reject' AND ({_DAY}, reading.id) < (?, ?) ORDER BY {_DAY} DESC, reading.id DESC LIMIT 1",
             (case.patient, case.diagnosis.side, case.diagnosis.film_sha256, self.reader, case.day, case.id)).fetchone()
         return None if row is None else _case(row)
 
@@ -294,13 +308,44 @@ class Book:
         return [dict(row) for row in self._db.execute("SELECT audit.*, reader.name AS reader FROM audit JOIN reader ON reader.id = reader_id ORDER BY audit.id")]
 
     def audit_is_whole(self) -> bool:
-        """Whether every line of the log still follows from the one before."""
-        before = ""
-        for line in self.audit():
-            before = _chain(before, {key: line[key] for key in ("at", "reader_id", "action", "subject", "detail")})
-            if before != line["chain"]:
-                return False
-        return True
+        """Whether log, readings and decisions agree, see ``audit_faults``."""
+        return not self.audit_faults()
+
+    def audit_faults(self) -> list[str]:
+        """What shows that somebody changed the file with another tool, one line each.
+
+        Every line of the log must follow from the one before, and every reading and decision must stand in it as saved. Lines
+        cut off the log's end leave no trace in it, but for the readings and decisions that they were about.
+        """
+        self._db.execute("BEGIN")  # one state of the book, whoever writes meanwhile
+        try:
+            log, readings, decisions = self.audit(), self._saved(), self._decided()
+        finally:
+            self._db.execute("ROLLBACK")
+        faults, before, said, words = [], "", {}, defaultdict(list)
+        for line in log:
+            if line["chain"] != _chain(before, {key: line[key] for key in ("at", "reader_id", "action", "subject", "detail")}):
+                faults.append(f"log line {line['id']}: does not follow from the line before")
+            before, detail = line["chain"], json.loads(line["detail"])
+            if line["action"] == "save":
+                said[line["subject"]] = (line["reader_id"], detail.get("film"), detail.get("grade"), detail.get("version"))
+            elif line["action"] in ACTIONS:
+                words[line["subject"]].append((line["reader_id"], line["action"], detail.get("to"), detail.get("reason")))
+        for what, found, logged in (("", readings, said), ("decisions on ", decisions, words)):
+            faults += [f"{what}{subject}: not as the log has it" for subject in sorted(found.keys() | logged.keys()) if found.get(subject) != logged.get(subject)]
+        return faults
+
+    def _saved(self) -> dict[str, tuple]:
+        """Of every reading what its line in the log says."""
+        rows = self._db.execute("SELECT reading.id, reader_id, sha256, grade, version FROM reading JOIN film ON film.id = film_id")
+        return {f"reading {number}": tuple(row) for number, *row in rows}
+
+    def _decided(self) -> dict[str, list[tuple]]:
+        """Of every reading's decisions what their lines in the log say, the oldest first."""
+        found = defaultdict(list)
+        for number, *row in self._db.execute("SELECT reading_id, reader_id, action, grade, reason FROM decision ORDER BY id"):
+            found[f"reading {number}"].append(tuple(row))
+        return found
 
 
 def now() -> str:
@@ -313,7 +358,7 @@ def _chain(before: str, line: dict) -> str:
 
 
 def _iso_day(dicom: str) -> str | None:
-    return f"{dicom[:4]}-{dicom[4:6]}-{dicom[6:8]}" if len(dicom) == 8 and dicom.isdigit() else None
+    return f"{dicom[:4]}-{dicom[4:6]}-{dicom[6:8]}" if dicom and well_formed("DA", dicom) else None
 
 
 def _insert(db: sqlite3.Connection, table: str, **values: Any) -> int:

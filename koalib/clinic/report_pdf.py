@@ -102,7 +102,7 @@ def _story(case: Case, earlier: Case | None, language: str) -> list[Flowable]:
 
 def _head(case: Case, language: str) -> Table:
     made = f"{text('made', language)} {case.made_at[:16].replace('T', ' ')} UTC"
-    right = [words(line, 8.5, QUIET, language=language) for line in (case.patient, case.diagnosis.image, made)]
+    right = [words(line, 8.5, QUIET, language=language) for line in (case.patient or "\u2013", case.diagnosis.image, made)]
     return Table([[words(text("report_title", language), 18, ACCENT, bold=True, language=language), right]], colWidths=[WIDTH * 0.6, WIDTH * 0.4],
                  style=[FONT, ("VALIGN", (0, 0), (-1, -1), "BOTTOM"), ("LINEBELOW", (0, 0), (-1, -1), 1.6, ACCENT), ("LEFTPADDING", (0, 0), (0, 0), 0), ("BOTTOMPADDING", (0, 0), (-1, -1), 7)])
 

@@ -99,7 +99,41 @@ _VERSION_3 = """
 ALTER TABLE patient ADD COLUMN number_hash TEXT;
 """
 
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+# Identity belongs to the reader whose file carried it. What an older book kept goes to the reader of the patient's first
+# DICOM film since the setting was turned on, whose saving stored it.
+_VERSION_4 = """
+ALTER TABLE identity RENAME TO identity_of_anybody;
+CREATE TABLE identity (
+    id          INTEGER PRIMARY KEY,
+    patient_id  INTEGER NOT NULL REFERENCES patient(id),
+    reader_id   INTEGER NOT NULL REFERENCES reader(id),
+    number      TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    birth_date  TEXT NOT NULL,
+    UNIQUE (patient_id, reader_id)
+) STRICT;
+INSERT INTO identity (patient_id, reader_id, number, name, birth_date)
+SELECT patient_id, keeper, number, name, birth_date FROM (
+    SELECT identity_of_anybody.*, (
+        SELECT reading.reader_id FROM reading JOIN film ON film.id = reading.film_id
+        WHERE film.patient_id = identity_of_anybody.patient_id AND film.source IS NOT NULL
+          AND reading.made_at >= (SELECT max(at) FROM audit WHERE subject = 'keep_identity')
+        ORDER BY reading.id LIMIT 1) AS keeper
+    FROM identity_of_anybody)
+WHERE keeper IS NOT NULL;
+DROP TABLE identity_of_anybody;
+"""
+
+# Nothing that was acknowledged is removed; REPLACE, which fires no trigger on deletion, is refused as it inserts.
+_VERSION_5 = """
+CREATE TRIGGER reading_stays BEFORE DELETE ON reading BEGIN SELECT RAISE(ABORT, 'a reading is never removed'); END;
+CREATE TRIGGER decision_stays BEFORE DELETE ON decision BEGIN SELECT RAISE(ABORT, 'a decision is never removed'); END;
+CREATE TRIGGER audit_is_new BEFORE INSERT ON audit WHEN NEW.id IN (SELECT id FROM audit) BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER reading_is_new BEFORE INSERT ON reading WHEN NEW.id IN (SELECT id FROM reading) BEGIN SELECT RAISE(ABORT, 'a reading is never changed'); END;
+CREATE TRIGGER decision_is_new BEFORE INSERT ON decision WHEN NEW.id IN (SELECT id FROM decision) BEGIN SELECT RAISE(ABORT, 'a decision is never changed, a later one replaces it'); END;
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 VERSION = len(MIGRATIONS)
 
 

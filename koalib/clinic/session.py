@@ -55,8 +55,8 @@ class Session:
 
     # ------------------------------------------------------------ films in
 
-    def add(self, name: str, content: bytes) -> list[Case]:
-        """Read a film, keep its readings in the book, show the last. What cannot be read goes to ``errors``."""
+    def add(self, name: str, content: bytes, show: bool = True) -> list[Case]:
+        """Read a film, keep its readings in the book, show the last unless told not to. What cannot be read goes to ``errors``."""
         name = PurePath(name.replace("\\", "/")).name[:120] or "film"
         if len(content) > self.limits.bytes:
             self.refuse("too_large", name=name, megabytes=self.limits.bytes >> 20)
@@ -72,7 +72,9 @@ class Session:
                 self.refuse(error.key, **error.values)
                 break
             self._work.append(number)
-            added.append(self.show(number))
+            added.append(self.book.case(number))
+        if added and show:
+            self.current = added[-1]
         return added
 
     def add_sample(self, key: str) -> list[Case]:

@@ -133,10 +133,13 @@ _TEXTS: dict[str, tuple[str, str]] = {
     # mistakes
     "too_large": ("{name}: larger than {megabytes} MB; choose a smaller file", "{name}：超过 {megabytes} MB，请选择较小的文件"),
     "too_many": ("Only {files} films at a time; the others were left out", "每次最多 {files} 张影像，其余未读取"),
+    "unreadable": ("{name}: could not be read; drop the film itself, not its folder, and check that it is still there", "{name}：无法读取，请拖入影像本身，不要拖入文件夹，并检查文件是否还在"),
     "not_a_knee": ("{name}: this does not look like a knee radiograph; choose a frontal knee film", "{name}：看起来不是膝关节 X 线片，请选择膝关节正位片"),
     "report_failed": ("{name}: was read, but what was asked for could not be written ({why}); check the folder", "{name}：已读取，但结果无法写入（{why}），请检查文件夹"),
     "pseudonym_taken": ("pseudonym {patient} belongs to another patient number in this book; choose another, or leave the field empty",
                         "化名 {patient} 在本病例簿中已属于另一患者编号，请换一个，或将其留空"),
+    "pseudonym_malformed": ("pseudonym {patient}: reports cannot carry it; write up to {longest} characters without backslash or control character",
+                            "化名 {patient}：无法写入报告，请使用不超过 {longest} 个字符，且不含反斜杠或控制字符"),
     "failed": ("Something went wrong: {error}", "发生错误：{error}"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from PIL import Image, ImageOps
 from pydicom import uid
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset, read_preamble
+from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
 from koalib.errors import UserError
@@ -81,13 +83,14 @@ def decode_raster(content: bytes, name: str) -> Raster:
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise ImageError("film_no_image", name) from error
     _check_size(image.width, image.height, name)
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise ImageError("film_frames", name, frames=image.n_frames)
     mode = image.mode
     try:
-        values = _grey(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error) as error:
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # counting them reads every header of a TIFF
+        values = None if frames > 1 else _grey(ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError, TypeError, ValueError, IndexError, EOFError, struct.error, zlib.error) as error:
         raise ImageError("film_damaged", name, why=str(error)) from error
+    if frames > 1:
+        raise ImageError("film_frames", name, frames=frames)
     if values.dtype.kind != "f":
         values = values.astype(np.uint8 if values.max() < 256 and values.dtype == np.uint8 else np.uint16 if values.max() < 2**16 else np.uint32)
     if mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO:
@@ -100,7 +103,8 @@ def _grey(image: Image.Image) -> np.ndarray:
     if image.mode == "1":
         return np.asarray(image.convert("L"))
     if image.mode == "L" or image.mode.startswith("I"):
-        return np.asarray(image)
+        values = np.asarray(image)
+        return _stretched(values) if values.min() < 0 else values  # signed, as some scanners' TIFFs: no depth is known
     if image.mode == "F":
         return _stretched(np.asarray(image))
     if image.mode in ("P", "PA", "LA", "RGBA", "RGBa", "La") or "transparency" in image.info:
@@ -241,9 +245,16 @@ def _output_range(film: pydicom.Dataset, bits: int) -> tuple[float, float]:
 
 
 def _dicom_spacing(film: pydicom.Dataset) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """Row and column spacing; at the detector the knee is some per cent larger than life, and the remark says so."""
+    """Row and column spacing; at the detector the knee is some per cent larger than life, and the remark says so.
+
+    Anything but two finite positive numbers, such as one value or a decimal comma, is no spacing.
+    """
     for keyword, remark in (("PixelSpacing", ()), ("ImagerPixelSpacing", ("pixel spacing is that of the detector, the knee is magnified",))):
-        value = film.get(keyword)
-        if value is not None and len(value) == 2 and min(map(float, value)) > 0:
-            return (float(value[0]), float(value[1])), remark
+        try:
+            value = film.get(keyword)
+            row, column = map(float, value if isinstance(value, MultiValue) else ())  # a lone text would be taken letter by letter
+        except (TypeError, ValueError):
+            continue
+        if all(math.isfinite(mm) and mm > 0 for mm in (row, column)):
+            return (row, column), remark
     return None, ()

@@ -11,6 +11,7 @@ import torch
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from koalib.clinic.app import App
 from koalib.clinic.grader import Grader
 from koalib.clinic.heatmap import png
 from koalib.clinic.records import Book
@@ -93,3 +94,8 @@ def make_dicom(pixels: np.ndarray, **attributes: object) -> bytes:
     stream = BytesIO()
     pydicom.dcmwrite(stream, d, enforce_file_format=True)
     return stream.getvalue()
+
+
+def drop(view: App, name: str, content: bytes, index: int = 0, count: int = 1) -> None:
+    """What the browser sends of a small file, one of ``count``."""
+    view.drop._received(None, {"type": "piece", "name": name, "index": index, "count": count, "piece": 0, "pieces": 1}, [content])

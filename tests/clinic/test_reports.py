@@ -24,6 +24,7 @@ from koalib.clinic.texts import all_texts, text
 from koalib.errors import UserError
 
 needs_dciodvfy = pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dciodvfy (Debian package dicom3tools) is not installed")
+needs_pdftotext = pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler-utils is not installed")
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
 
@@ -66,7 +67,7 @@ def test_the_web_page_stands_alone_and_escapes_everything(case: Case, language: 
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler-utils is not installed")
+@needs_pdftotext
 def test_the_pdf_is_one_page_that_reads_in_both_languages(case: Case, language: str, tmp_path: Path) -> None:
     (tmp_path / "r.pdf").write_bytes(make_report("pdf", case, language=language).content)
     words = subprocess.run(["pdftotext", "-layout", tmp_path / "r.pdf", "-"], capture_output=True, text=True, check=True).stdout
@@ -81,12 +82,34 @@ def test_the_fonts_have_every_character_that_is_used() -> None:
 
     latin, chinese = (set(TTFont(path).getBestCmap()) for path in (fonts.LATIN, fonts.CHINESE))
     missing = [c for run, in_chinese in fonts.runs(all_texts()) for c in run if ord(c) not in (chinese if in_chinese else latin)]
-    assert missing == []
+    assert missing == [] and "".join(run for run, _ in fonts.runs(all_texts())) == all_texts()
 
 
-def test_a_very_long_reason_still_fits_on_one_page(case: Case) -> None:
-    content = make_report("pdf", replace(case, reason="long " * 800)).content
-    assert content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") == 1
+def test_characters_that_no_font_has_are_written_as_numbers() -> None:
+    assert fonts.runs("關節隙，喆") == [("U+95DCU+7BC0", False), ("隙，", True), ("U+5586", False)]
+    assert fonts.runs("骨 a\U00020bb7\x07") == [("骨", True), (" aU+20BB7U+0007", False)]
+    assert fonts.runs("一\t二\nb") == [("一", True), (" ", False), ("二", True), (" b", False)], "white space is no character that could be missed"
+
+
+def pdf_words(content: bytes, folder: Path) -> str:
+    """The text of a PDF file as a reader copies it out, a form feed after each page."""
+    (folder / "r.pdf").write_bytes(content)
+    return subprocess.run(["pdftotext", "-layout", folder / "r.pdf", "-"], capture_output=True, text=True, check=True).stdout
+
+
+@needs_pdftotext
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_character_of_a_reason_is_left_out_of_the_pdf(case: Case, language: str, tmp_path: Path) -> None:
+    found = pdf_words(make_report("pdf", replace(case, reason="隙窄，喆 \U00020bb7 ✓ end"), language=language).content, tmp_path)
+    assert "隙窄，U+5586U+20BB7✓end" in "".join(found.split())
+
+
+@needs_pdftotext
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("word", ["long ", "关节间隙狭窄，", "unbroken"])
+def test_a_very_long_reason_still_fits_on_one_page(case: Case, word: str, language: str, tmp_path: Path) -> None:
+    found = pdf_words(make_report("pdf", replace(case, reason=word * 800 + "its last word"), language=language).content, tmp_path)
+    assert found.count("\f") == 1 and "itslastword" in "".join(found.split()) and "".join(found.split()).count(word.strip()) == 800
 
 
 def test_json_has_the_shape_of_the_structured_report(case: Case) -> None:
@@ -116,7 +139,7 @@ IDENTIFIERS = ("StudyDate", "StudyTime", "StudyInstanceUID", "SeriesInstanceUID"
 @pytest.mark.parametrize("kind", ["sr", "sc"])
 def test_dciodvfy_finds_no_error(case: Case, dicom_case: Case, kind: str, language: str, tmp_path: Path) -> None:
     bare = replace(dicom_case, taken_on=None, diagnosis=replace(dicom_case.diagnosis, source=without(dicom_case.diagnosis.source, *IDENTIFIERS)))
-    for name, reported in (("png", replace(case, patient="P-1")), ("dicom", dicom_case), ("anonymised", bare)):
+    for name, reported in (("png", replace(case, patient="P-1")), ("dicom", dicom_case), ("anonymised", bare), ("no book", replace(dicom_case, patient=""))):
         (tmp_path / name).write_bytes(make_report(kind, reported, language=language).content)
         said = subprocess.run(["dciodvfy", "-new", tmp_path / name], capture_output=True, text=True)
         assert "Error" not in said.stderr + said.stdout, f"{name}: {said.stderr}"
@@ -139,6 +162,43 @@ def test_a_film_without_an_identifier_gets_one_and_every_report(dicom_case: Case
     film, report = json.loads(make_report("json", case).content)["film"], pydicom.dcmread(io.BytesIO(make_report("sr", case).content))
     assert film["study_instance_uid"] == report.StudyInstanceUID and film["sop_instance_uid"]
     assert ("StudyInstanceUID" == missing) != (report.StudyInstanceUID == source.get("StudyInstanceUID")), "what is there stays"
+
+
+@pytest.mark.parametrize(("keyword", "value"), [
+    ("StudyTime", "10:15:00"), ("StudyTime", "2515"), ("StudyTime", "1015\\1016"), ("StudyDate", "00000000"), ("StudyDate", "20240231"), ("StudyDate", "20240101\\20240102"),
+    ("SOPClassUID", "no class"), ("StudyInstanceUID", "1.2\\1.3"), ("Modality", "DX\\CR")])
+def test_a_malformed_value_is_as_good_as_none(dicom_case: Case, keyword: str, value: str) -> None:
+    source = copy.deepcopy(dicom_case.diagnosis.source)
+    source.add_new(keyword, "LO", value)
+    case = replace(dicom_case, taken_on="0000-00-00" if keyword == "StudyDate" else None, diagnosis=replace(dicom_case.diagnosis, source=source))
+    bare = replace(case, taken_on=None, diagnosis=replace(case.diagnosis, source=without(source, keyword)))
+    for kind in REPORTS:
+        made, expected = make_report(kind, case).content, make_report(kind, bare).content
+        if kind in ("sr", "sc"):
+            made, expected = (pydicom.dcmread(io.BytesIO(content)) for content in (made, expected))
+            assert made.get(keyword) == expected.get(keyword) and value not in str(made)
+
+
+def test_a_uid_with_leading_zeros_still_names_the_film(dicom_case: Case) -> None:
+    source = copy.deepcopy(dicom_case.diagnosis.source)
+    source.add_new("StudyInstanceUID", "UI", "1.2.0840.007")
+    report = make_report("sr", replace(dicom_case, diagnosis=replace(dicom_case.diagnosis, source=source))).content
+    assert pydicom.dcmread(io.BytesIO(report)).StudyInstanceUID == "1.2.0840.007"
+
+
+@pytest.mark.parametrize("kind", ["sr", "sc"])
+def test_a_pseudonym_becomes_a_well_formed_name_or_none(dicom_case: Case, kind: str) -> None:
+    for pseudonym, name in (("P-7", "P-7^"), ("a=b^c", "a b c^"), ("x" * 64, f"{'x' * 63}^"), ("", "")):
+        report = pydicom.dcmread(io.BytesIO(make_report(kind, replace(dicom_case, patient=pseudonym)).content))
+        assert (report.PatientID, report.PatientName) == (pseudonym, name)
+    with pytest.raises(UserError, match="without backslash"):
+        make_report(kind, replace(dicom_case, patient="P\\7"))  # an older book may hold it
+
+
+def test_an_impossible_birth_date_is_not_written(dicom_case: Case) -> None:
+    identity = {"number": "4711", "name": "Mustermann^Erika", "birth_date": "19580000"}
+    report = pydicom.dcmread(io.BytesIO(make_report("sr", dicom_case, identity=identity).content))
+    assert (report.PatientID, report.PatientBirthDate) == ("4711", "")
 
 
 def test_highdicom_reads_the_structured_report_again(dicom_case: Case) -> None:

@@ -25,7 +25,7 @@ from koalib.data.images import KneeImage, read_knee, resize
 from koalib.data.phantom import make_phantoms
 from koalib.errors import UserError
 
-from conftest import make_dicom
+from conftest import drop, make_dicom
 
 
 def another(case: Case) -> int:
@@ -48,17 +48,18 @@ def test_a_change_to_the_graders_own_grade_is_no_change(session: Session, film: 
     view.language.value = language
     view.take("knee.png", film)
     own = session.current.diagnosis.grade
-    view.action.value, view.reason.value = "change", "because"
-    view.save.click()
+    controls = view.controls
+    controls.action.value, controls.reason.value = "change", "because"
+    controls.save.click()
     assert text("grade_missing", language) in view.errors.value
-    view.grade.value = own
-    view.save.click()
+    controls.grade.value = own
+    controls.save.click()
     assert words in view.errors.value and f"KL {own}" in view.errors.value and session.current.status == "open"
     with pytest.raises(UserError, match="already"):
         session.book.decide(session.current.id, "change", own, "because")
-    view.grade.value = another(session.current)
-    view.save.click()
-    assert session.current.status == "changed" and view.grade.value == session.current.reader_grade
+    controls.grade.value = another(session.current)
+    controls.save.click()
+    assert session.current.status == "changed" and controls.grade.value == session.current.reader_grade
 
 
 def test_uploads_are_limited_and_mistakes_are_kept_for_the_page(session: Session, film: bytes, photograph: bytes) -> None:
@@ -110,14 +111,15 @@ def test_the_page_shows_what_the_session_holds(session: Session, film: bytes) ->
     assert view.reading_page.layout.display is None and view.result_card.layout.display == "none"
     view.take("knee.png", film)
     assert f"KL {session.current.diagnosis.grade}" in view.reading.value and view.viewer.heat.startswith("data:image/png") and len(view.work.rows) == 1
-    view.action.value = "reject"
-    view.save.click()
+    controls = view.controls
+    controls.action.value = "reject"
+    controls.save.click()
     assert session.current.status == "open" and "reason" in view.errors.value
-    view.reason.value = "<script>alert(1)</script>"
-    view.save.click()
-    assert session.current.status == "rejected" and "<script>" not in view.said.value
+    controls.reason.value = "<script>alert(1)</script>"
+    controls.save.click()
+    assert session.current.status == "rejected" and "<script>" not in controls.said.value
     view.language.value = "zh"
-    assert view.save.description == "保存" and view.page.children
+    assert controls.save.description == "保存" and view.page.children
 
 
 def test_an_exception_in_a_callback_is_shown(session: Session, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,11 +138,6 @@ def test_a_film_comes_in_pieces_and_too_many_bytes_do_not(session: Session, film
     view.drop.limits = {"bytes": 100, "files": 1}
     drop(view, "b.png", film)
     assert len(session.work()) == 1 and "b.png" in view.errors.value
-
-
-def drop(view: App, name: str, content: bytes, index: int = 0, count: int = 1) -> None:
-    """What the browser sends of a small file, one of ``count``."""
-    view.drop._received(None, {"type": "piece", "name": name, "index": index, "count": count, "piece": 0, "pieces": 1}, [content])
 
 
 def test_no_more_films_at_a_time_than_allowed_whatever_the_browser_sends(session: Session, film: bytes) -> None:
@@ -193,11 +190,12 @@ def test_the_history_says_when_it_shows_a_part_and_the_export_has_all(session: S
     assert len(session.csv().splitlines()) == 504
 
 
-def test_the_page_tells_screen_readers_its_language_and_groups(session: Session) -> None:
+def test_the_page_tells_screen_readers_its_language_and_groups(session: Session, film: bytes) -> None:
     view = App(session)
+    view.take("knee.png", film)
     view.language.value = "zh"
     assert view.labels.language == "zh" and all(view.labels.groups.values())
-    groups = {name for choice in (view.tabs, view.language, view.action) for name in choice._dom_classes}
+    groups = {name for choice in (view.tabs, view.language, view.controls.action) for name in choice._dom_classes}
     assert groups == set(view.labels.groups)
 
 
@@ -281,6 +279,7 @@ def test_the_commands_readings_are_found_on_the_page_of_the_same_reader(films: P
         view = open_app(films / "book.sqlite")
         view.event({"type": "hello", "reader": "the browser's key"})
         assert len(view.cases.rows) == shown and ("Reader: anna" in view.foot.value) == bool(named)
+        assert view.session.book.reader == (named or "the browser's key")
         view.session.book.close()
 
 

@@ -1,4 +1,5 @@
 import io
+import struct
 import tracemalloc
 
 import numpy as np
@@ -118,6 +119,40 @@ def test_dicom_compressed(film):
 def test_dicom_detector_spacing_is_remarked(film):
     image = read_knee(written(dicom(film, ImagerPixelSpacing=[0.15, 0.15])), "film.dcm")
     assert image.spacing_mm == (0.15, 0.15) and "magnified" in image.remarks[0]
+
+
+def with_spacing(film, value):
+    """The film's bytes with this text for its pixel spacing, whatever it is: a file holds what its maker wrote, pydicom would refuse it."""
+    film.add_new("PixelSpacing", "LO", value)
+    content = written(film)
+    assert content.count(b"\x28\0\x30\0LO") == 1
+    return content.replace(b"\x28\0\x30\0LO", b"\x28\0\x30\0DS")
+
+
+@pytest.mark.parametrize("value", ["0,6\\0,6", "0.5", "12", "0.5\\0.5\\0.5", "0.5\\inf", "0.5\\nan", "0\\0.5", "-0.5\\0.5", "wide\\high", ""])
+def test_anything_but_two_finite_positive_numbers_is_no_spacing(film, value):
+    assert read_knee(with_spacing(dicom(film), value), "film.dcm").spacing_mm is None
+    image = read_knee(with_spacing(dicom(film, ImagerPixelSpacing=[0.15, 0.15]), value), "film.dcm")
+    assert image.spacing_mm == (0.15, 0.15) and "magnified" in image.remarks[0]
+    wrong_kind = dicom(film)
+    wrong_kind.add_new("PixelSpacing", "LO", value)
+    assert read_knee(written(wrong_kind), "film.dcm").spacing_mm is None
+
+
+@pytest.mark.parametrize("entry", [256, 257])
+def test_a_tiff_whose_next_header_is_damaged_is_one_films_error(film, entry):
+    content = bytearray(encoded(Image.fromarray(film), "TIFF", save_all=True, append_images=[Image.fromarray(film)]))
+    last = content.rindex(struct.pack("<HH", entry, 4))  # width or height in the second frame's header
+    content[last : last + 2] = struct.pack("<H", 60_000)
+    with pytest.raises(ImageError, match="damaged") as caught:
+        read_knee(bytes(content), "film.tif")
+    assert str(caught.value).startswith("film.tif") and "\n" not in str(caught.value)
+
+
+def test_signed_tiff_keeps_its_order():
+    ramp = np.linspace(-1000, 3095, 64 * 64).round().astype(np.int32).reshape(64, 64)
+    image = read_knee(encoded(Image.fromarray(ramp), "TIFF"), "film.tif")
+    assert np.allclose(image.pixels.ravel(), np.linspace(0, 1, 64 * 64), atol=1e-3)
 
 
 def test_several_frames_are_refused(film):

@@ -15,8 +15,18 @@ function readerKey() {
   }
 }
 
+async function read(model, file) {
+  try {
+    return await file.arrayBuffer();
+  } catch {
+    model.send({ type: "unreadable", name: file.name }); // a folder, or a file that is gone
+    return null;
+  }
+}
+
 async function send(model, file, index, count) {
-  const bytes = await file.arrayBuffer();
+  const bytes = await read(model, file);
+  if (!bytes) return;
   const pieces = Math.max(1, Math.ceil(bytes.byteLength / PIECE));
   for (let piece = 0; piece < pieces; piece++) {
     const part = new DataView(bytes.slice(piece * PIECE, (piece + 1) * PIECE));
@@ -26,12 +36,15 @@ async function send(model, file, index, count) {
 
 async function take(model, files) {
   const { bytes: largest, files: most } = model.get("limits");
-  const all = Array.from(files);
-  const chosen = all.slice(0, most);
+  const chosen = files.slice(0, most);
   const fitting = chosen.filter((f) => f.size <= largest);
-  if (all.length > most) model.send({ type: "too_many", count: all.length });
-  for (const f of chosen) if (f.size > largest) model.send({ type: "too_large", name: f.name });
-  for (const [i, f] of fitting.entries()) await send(model, f, i, fitting.length);
+  try {
+    if (files.length > most) model.send({ type: "too_many", count: files.length });
+    for (const f of chosen) if (f.size > largest) model.send({ type: "too_large", name: f.name });
+    for (const [i, f] of fitting.entries()) await send(model, f, i, fitting.length);
+  } finally {
+    model.send({ type: "taken" });
+  }
 }
 
 function handOut(message, buffers) {
@@ -66,6 +79,14 @@ function render({ model, el }) {
   samples.setAttribute("role", "group");
   el.append(input, zone, heading, samples);
 
+  // One drop after the other: a pseudonym is for one of them, so their messages must not mix.
+  let before = Promise.resolve();
+  const next = (act) => { before = before.then(act, act); };
+  const takeNext = (list) => {
+    const files = Array.from(list);
+    if (files.length) next(() => take(model, files));
+  };
+
   const draw = () => {
     const t = model.get("texts");
     title.textContent = t.drop;
@@ -84,7 +105,7 @@ function render({ model, el }) {
         const caption = document.createElement("span");
         caption.textContent = s.label;
         button.append(image, caption);
-        button.addEventListener("click", () => model.send({ type: "sample", key: s.key }));
+        button.addEventListener("click", () => next(() => model.send({ type: "sample", key: s.key })));
         return button;
       }),
     );
@@ -94,14 +115,14 @@ function render({ model, el }) {
   for (const name of ["texts", "samples", "busy"]) model.on("change:" + name, draw);
   draw();
 
-  input.addEventListener("change", async () => {
-    await take(model, input.files);
-    input.value = "";
+  input.addEventListener("change", () => {
+    takeNext(input.files);
+    input.value = ""; // the same file may be chosen again
   });
   // The whole page takes a dropped film, so that missing the zone never opens it in the browser instead.
   const over = (e) => { e.preventDefault(); zone.classList.add("koa-over"); };
   const out = (e) => { if (!e.relatedTarget) zone.classList.remove("koa-over"); };
-  const drop = (e) => { e.preventDefault(); zone.classList.remove("koa-over"); take(model, e.dataTransfer.files); };
+  const drop = (e) => { e.preventDefault(); zone.classList.remove("koa-over"); takeNext(e.dataTransfer.files); };
   const target = model.get("whole_page") ? document : el;
   target.addEventListener("dragover", over);
   target.addEventListener("dragleave", out);
