@@ -1,4 +1,4 @@
-"""C7 and C8 on phantoms that no run has seen: ``python -m benchmarks.mechanism [--patients 400]``. Writes data/results/mechanism.json.
+"""C7 and C8 on phantoms that no run has seen: ``python -m benchmarks.mechanism [--patients 200]``. Writes data/results/mechanism.json.
 
 Takes the saved models of the study ``mechanism`` (``koalib study run mechanism``).
 """
@@ -20,7 +20,7 @@ SEED = 20_000  #: of the phantoms; the study's own have seed 0
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print and record."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("--patients", type=int, default=400)
+    words.add_argument("--patients", type=int, default=200)
     words.add_argument("--size", type=int, default=160)
     words.add_argument("--resamples", type=int, default=10_000)
     chosen = words.parse_args(arguments)

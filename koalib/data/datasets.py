@@ -14,8 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from koalib.data import own, public
 from koalib.data.cache import cached_array
 from koalib.data.films import Films
-from koalib.data.images import resize
-from koalib.data.phantom_films import PHANTOM_SIZE, phantom_films
+from koalib.data.phantom_films import PHANTOM_SIZE, phantom_films, shrink
 from koalib.data.registry import DATASETS
 from koalib.errors import UserError
 
@@ -132,11 +131,6 @@ def _phantom(patients: int, seed: int) -> KneeDataset:
     def store(size: int) -> np.ndarray:
         if size == PHANTOM_SIZE:
             return films
-        return cached_array(f"phantom-{fingerprint}-{size}", (len(table), size, size), lambda out: _shrink(films, out))
+        return cached_array(f"phantom-{fingerprint}-{size}", (len(table), size, size), lambda out: shrink(films, out))
 
     return KneeDataset("phantom", table, fingerprint, store)
-
-
-def _shrink(films: np.ndarray, out: np.ndarray) -> None:
-    for index, film in enumerate(films):
-        out[index] = resize(film / np.float32(255), out.shape[1])

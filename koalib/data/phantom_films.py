@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
 from koalib.data.cache import cached_array
+from koalib.data.images import resize
 from koalib.data.registry import TEXTS
 from koalib.paths import atomic_write, cache_dir
+
+if TYPE_CHECKING:
+    from koalib.data.phantom import Phantoms
 
 PHANTOM_SIZE = 224
 
@@ -41,13 +46,23 @@ def _make(patients: int, seed: int, fingerprint: str, file: Path) -> None:
     from koalib.data.phantom import make_phantoms  # compiles its kernel, which an open cache need not wait for
 
     phantoms = make_phantoms(patients, size=PHANTOM_SIZE, seed=seed)
-    table = phantoms.table
-    inverted = table["inverted"].to_numpy(dtype=bool)
-    upright = np.where(inverted[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
-    flags = {"low_contrast": upright.std(axis=(1, 2)) < 15, "bit16": False, "two_knees": False}
-    table = table.assign(path="", group=table["patient"], **flags)
-    cached_array(f"phantom-{fingerprint}", upright.shape, lambda out: np.copyto(out, upright))
+    films = upright(phantoms)
+    flags = {"low_contrast": films.std(axis=(1, 2)) < 15, "bit16": False, "two_knees": False}
+    table = phantoms.table.assign(path="", group=phantoms.table["patient"], **flags)
+    cached_array(f"phantom-{fingerprint}", films.shape, lambda out: np.copyto(out, films))
     atomic_write(file, table.to_csv(index=False))
+
+
+def upright(phantoms: Phantoms) -> np.ndarray:
+    """The phantoms' films (N, S, S) with bone bright: the inverted ones turned."""
+    inverted = phantoms.table["inverted"].to_numpy(dtype=bool)
+    return np.where(inverted[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
+
+
+def shrink(films: np.ndarray, out: np.ndarray) -> None:
+    """Films (N, S, S) into ``out`` (N, s, s), by the one preprocessing that real films go through."""
+    for index, film in enumerate(films):
+        out[index] = resize(film / np.float32(255), out.shape[1])
 
 
 def _never(_: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from koalib.study import curves, ledger
+from koalib.study import curves, ledger, mechanism
 from koalib.study.comparisons import Stack, arm, arm_runs, made, modules, planned, stack
 from koalib.study.stats import Difference, holm
 from koalib.study.verdicts import PRIMARY, claim_verdict, first_of_its_kind, modules_moved
@@ -66,9 +66,9 @@ def answers() -> list[Answer]:
         _level("C4", CONVWGCNET_T, "ablation", BOTH),
         _contrast("C5", "ablation", GAIN, "four_scores", ON_ATTO + "mean of the four scores, both modules - neither", reference=NEITHER),
         _contrast("C6", "ablation", SYNERGY, "four_scores", ON_ATTO + "interaction of gates and wavelets, mean of the four scores", reference=NEITHER),
-        _mechanism("C7", ("noise",), "QWK kept under noise, with wavelets - without", (WAVELET, BOTH)),
-        _mechanism("C7", ("bands", "all"), "first stage's energy inside the lesion over outside, with wavelets - without", (WAVELET, BOTH), "doublings"),
-        _mechanism("C8", ("localisation",), "energy of Grad-CAM in the lesion, with gates - without", (GCT, BOTH)),
+        _mechanism("C7", ("noise",), "QWK kept under noise, with wavelets - without", WAVELET, "branch"),
+        _mechanism("C7", ("bands", "all"), "first stage's energy inside the joint over outside, with wavelets - without", WAVELET, "branch", "doublings"),
+        _mechanism("C8", ("localisation",), "energy of Grad-CAM in the lesion, with gates - without", GCT, "gate"),
         Answer("C9", "the system of notebook 07, driven through a browser by its test", "rebuilt and tested here, not measured"),
         Answer("C10", "dated public works before the thesis", novelty, note=precedent),
         *(_contrast("C11", "ablation", GAIN, f"{name}_kl2", f"{ON_ATTO}{name} for KL >= 2, both modules - neither (secondary, not corrected)", reference=NEITHER) for name in ("sensitivity", "specificity")),
@@ -155,7 +155,8 @@ def _speed() -> Answer:
     found = _ratio(by_key[slow], by_key[fast])
     again = _ratio({(f, 0): c for (f, s), c in by_key[fast].items() if s == 1}, {(f, s): c for (f, s), c in by_key[fast].items() if s == 0})
     note = "lower bound: a run from scratch never arrived" if found and found.at_least else ""
-    return _answer("C2", "transfer", [slow, fast], found, "EfficientNet-Lite0, epochs to 95 % of the worse arm's best validation QWK, scratch / pretrained", unit="times", note=note,
+    reason = found.why if found and made("transfer", [slow, fast]) >= planned("transfer", [slow, fast]) else ""
+    return _answer("C2", "transfer", [slow, fast], found, "EfficientNet-Lite0, epochs to 95 % of the worse arm's best validation QWK, scratch / pretrained", unit="times", note=note, reason=reason,
                    films=f"gornale2020, {found.pairs} pairs of runs" if found else "", a_a=abs(math.log(again.value)) if again and again.value > 0 else math.inf)
 
 
@@ -165,23 +166,21 @@ def _ratio(slow: dict[tuple, list], fast: dict[tuple, list]) -> curves.Speedup |
     return curves.speedup([slow[key] for key in common], [fast[key] for key in common]) if len(common) > 1 else None
 
 
-def _mechanism(claim: str, place: tuple[str, ...], measured: str, with_module: tuple[str, ...], unit: str = "points") -> Answer:
+def _mechanism(claim: str, place: tuple[str, ...], measured: str, alone: str, part: str, unit: str = "points") -> Answer:
     """C7 and C8 from the recorded measurement of the saved models of the study ``mechanism``; ``place`` is where in it.
 
-    A measurement of other runs than those that stand for the arms today counts as none.
+    The claim needs its own ``part`` to have moved, in the arm that has it ``alone`` and in both together.
     """
-    recorded = ledger.read_measurement("mechanism") or {}
-    runs = arm_runs("mechanism")
-    current = recorded.get("runs") == {name.split("/")[1]: [run for _, run in sorted(runs.get(name, {}).items())] for name in TWO_BY_TWO_ARMS}
+    recorded = mechanism.measurement()
     for key in place:
         recorded = recorded.get(key, {})
-    found = Difference(recorded["value"], recorded["low"], recorded["high"], math.nan, recorded["seeds"]) if current and recorded else None
+    found = Difference(recorded["value"], recorded["low"], recorded["high"], math.nan, recorded["seeds"]) if recorded else None
     return _answer(claim, "mechanism", TWO_BY_TWO_ARMS, found, f"ConvNeXt-Atto trained on phantoms: {measured}", films="phantom" if found else "", unit=unit,
-                   reason=_still("mechanism", with_module), a_a=recorded["a_a"] if found and recorded["a_a"] is not None else math.inf)
+                   reason=_still("mechanism", (alone, BOTH), (part,)), a_a=recorded["a_a"] if found and recorded["a_a"] is not None else math.inf)
 
 
-def _still(study: str, arms: Sequence[str]) -> str:
-    """Why a contrast of these arms may not be judged: the first arm whose modules did not move, once all runs are recorded.
+def _still(study: str, arms: Sequence[str], parts: Sequence[str] = ("gate", "branch")) -> str:
+    """Why a contrast of these arms may not be judged: the first arm whose modules did not move, of the ``parts`` it needs, once all runs are recorded.
 
     A run that does not say how far its modules moved counts as one where they did not.
     """
@@ -190,7 +189,8 @@ def _still(study: str, arms: Sequence[str]) -> str:
     moved = modules(study)
     for name in arms:
         options = arm(study, name).experiment
-        still = modules_moved(*(moved[part].get(name, math.nan) if has not in (None, "none") else None for part, has in (("gate", options.gct), ("branch", options.wavelet))))
+        has = {"gate": options.gct, "branch": options.wavelet}
+        still = modules_moved(**{part: moved[part].get(name, math.nan) for part in parts if has[part] not in (None, "none")})
         if still:
             return f"{name.split('/')[1]}: {still}"
     return ""

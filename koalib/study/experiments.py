@@ -82,6 +82,8 @@ class Panel:
         found = {f"{label} - {first}": {name: 1.0, named[first]: -1.0} for label, name in named.items() if label != first}
         if self.factorial:
             found |= factorial(*(arm.name for arm in self.arms[:4]))
+            both, controls = self.arms[3], self.arms[4:]  # a control differs from ``both`` in the one thing it controls for
+            found |= {f"{self.label(both)} - {self.label(arm)}": {both.name: 1.0, arm.name: -1.0} for arm in controls}
         return found
 
 

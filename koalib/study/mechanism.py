@@ -6,13 +6,16 @@ All are contrasts of the 2 x 2, half the sum of the two arms with a module minus
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
+from torch.nn import functional
 
-from koalib.data.phantom import make_phantoms
+from koalib.data.phantom_films import PHANTOM_SIZE, shrink, upright
 from koalib.errors import UserError
 from koalib.model.architectures import TWO_BY_TWO
 from koalib.model.weights import load_checkpoint
@@ -31,6 +34,7 @@ ARMS = tuple(TWO_BY_TWO)
 WITH_WAVELETS = {"wavelet": 0.5, "both": 0.5, "neither": -0.5, "gct": -0.5}
 WITH_GATES = {"gct": 0.5, "both": 0.5, "neither": -0.5, "wavelet": -0.5}
 Models = Mapping[str, Sequence[nn.Module]]  #: arm -> one model a seed, the same seeds for all
+Answers = Mapping[str, Sequence[np.ndarray]]  #: grades (N,) that each of `Models` gives
 Score = tuple[float, np.ndarray]  #: of one model: its value, and that of B resamples of the patients
 
 
@@ -40,11 +44,17 @@ def saved_runs() -> dict[str, list[str]]:
     Raises:
         UserError: no seed has all four arms.
     """
-    runs = {arm: arm_runs("mechanism").get(f"convwgcnet_atto/{arm}", {}) for arm in ARMS}
-    seeds = sorted(set.intersection(*(set(found) for found in runs.values())))
-    if not seeds:
+    if not (runs := _standing()):
         raise UserError("mechanism: no seed has all four arms yet; koalib study run mechanism")
-    return {arm: [found[seed] for seed in seeds] for arm, found in runs.items()}
+    return runs
+
+
+def _standing() -> dict[str, list[str]]:
+    """`saved_runs`, or nothing where no seed has all four arms."""
+    made = arm_runs("mechanism")
+    runs = {arm: made.get(f"convwgcnet_atto/{arm}", {}) for arm in ARMS}
+    seeds = sorted(set.intersection(*(set(found) for found in runs.values())))
+    return {arm: [found[seed] for seed in seeds] for arm, found in runs.items()} if seeds else {}
 
 
 def saved_models(runs: Mapping[str, Sequence[str]]) -> Models:
@@ -60,26 +70,59 @@ def measure(models: Models, patients: int, size: int, seed: int, n: int = 10_000
     """The whole measurement on phantoms that no run has seen; ``report`` is told of each question that is answered.
 
     Returns:
-        films, size; a contrast for each disturbance of ``STRENGTHS``, for ``localisation``, and under ``bands`` one for each of ``bands.PARTS``.
+        films, size; a contrast for ``localisation`` in the lesion, under ``bands`` one for each of ``bands.PARTS`` in the joint, and one for each disturbance of ``STRENGTHS``.
     """
-    phantoms = make_phantoms(patients, size=size, seed=seed)
-    table, inverted = phantoms.table, phantoms.table.inverted.to_numpy(bool)
-    films = np.where(inverted[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
-    grade, groups, regions = table.grade.to_numpy(), table.patient.to_numpy(), lesion(phantoms.masks)
-    questions = {kind: partial(under, models, kind, films, grade, groups, n=n) for kind in STRENGTHS}
-    questions |= {"localisation": partial(looking, models, films, regions, groups, n=n), "bands": partial(answering, models, films, regions, groups, n=n)}
-    found: dict = {"films": len(films), "size": size}
+    fresh = phantoms_at(patients, size, seed)
+    questions = {
+        "localisation": partial(looking, models, fresh.films, fresh.lesion, fresh.groups, n=n),
+        "bands": partial(answering, models, fresh.films, fresh.joint, fresh.groups, n=n),
+    }
+    clean = answers(models, fresh.films)
+    questions |= {kind: partial(under, models, kind, fresh.films, fresh.grade, fresh.groups, clean, n=n) for kind in STRENGTHS}
+    found: dict = {"films": len(fresh.films), "size": size}
     for name, question in questions.items():
         found[name] = question()
         report(name)
     return found
 
 
-def table() -> pd.DataFrame:
-    """The recorded measurement, a row a question: the arms' means, the contrast between arms with its interval; empty while not recorded."""
+@dataclass(frozen=True)
+class Fresh:
+    """Phantoms as the runs saw theirs: films (N, S, S) uint8 with bone bright, grade and groups (N,), joint and lesion bool (N, S, S)."""
+
+    films: np.ndarray
+    grade: np.ndarray
+    groups: np.ndarray
+    joint: np.ndarray
+    lesion: np.ndarray
+
+
+def phantoms_at(patients: int, size: int, seed: int) -> Fresh:
+    """Phantoms made and shrunk as for training: one that is made small has another noise, in the finest band above all."""
+    from koalib.data.phantom import make_phantoms  # compiles its kernel, which the tables need not wait for
+
+    made = make_phantoms(patients, size=PHANTOM_SIZE, seed=seed)
+    films = np.empty((len(made.table), size, size), np.uint8)
+    shrink(upright(made), films)
+
+    def smaller(mask: np.ndarray) -> np.ndarray:
+        """Pixels of which the region covers half or more."""
+        return (functional.adaptive_avg_pool2d(torch.from_numpy(mask).float(), size) >= 0.5).numpy()
+
+    return Fresh(films, made.table.grade.to_numpy(), made.table.patient.to_numpy(), smaller(made.masks["joint_space"]), smaller(lesion(made.masks)))
+
+
+def measurement() -> dict:
+    """The recorded measurement, or nothing where it is of other runs than those that stand for the arms today."""
     recorded = ledger.read_measurement("mechanism") or {}
+    return recorded if recorded.get("runs") == _standing() else {}
+
+
+def table() -> pd.DataFrame:
+    """The measurement, a row a question: the arms' means, the contrast between arms with its interval; empty while not measured."""
+    recorded = measurement()
     rows = {f"kappa kept under {kind}": recorded.get(kind) for kind in STRENGTHS} | {"Grad-CAM's energy in the lesion": recorded.get("localisation")}
-    rows |= {f"energy inside / outside the lesion, {part} (log2)": found for part, found in recorded.get("bands", {}).items()}
+    rows |= {f"energy inside / outside the joint, {part} (log2)": found for part, found in recorded.get("bands", {}).items()}
     return pd.DataFrame({name: {**row["arms"], "contrast": row["value"], "low": row["low"], "high": row["high"], "A/A": row["a_a"]} for name, row in rows.items() if row}).T
 
 
@@ -102,10 +145,6 @@ def _contrast(coefficients: Mapping[str, float], scored: Mapping[str, Sequence[S
     return crossed(points, draws) | {"a_a": abs(alone[0] - alone[1]) if len(alone) > 1 else None, "arms": {arm: float(np.mean([point for point, _ in of])) for arm, of in scored.items()}}
 
 
-def _each(models: Models, score: Callable[[nn.Module], Score]) -> dict[str, list[Score]]:
-    return {arm: [score(model) for model in of] for arm, of in models.items()}
-
-
 def _resampled_means(groups: np.ndarray, n: int) -> Callable[[np.ndarray], Score]:
     """A function from films' values (N,) to their mean and its resamples; films without a value (NaN) are left out."""
     codes = metrics.group_codes(groups, len(groups))
@@ -119,31 +158,39 @@ def _resampled_means(groups: np.ndarray, n: int) -> Callable[[np.ndarray], Score
     return mean
 
 
-def under(models: Models, kind: str, films: np.ndarray, grade: np.ndarray, groups: np.ndarray, coefficients: Mapping[str, float] = WITH_WAVELETS, n: int = 10_000) -> dict:
+def answers(models: Models, films: np.ndarray) -> Answers:
+    """Every model's grades of the films."""
+    return {arm: [predict(model, films, flip=False).argmax(axis=1) for model in of] for arm, of in models.items()}
+
+
+def under(models: Models, kind: str, films: np.ndarray, grade: np.ndarray, groups: np.ndarray, clean: Answers, coefficients: Mapping[str, float] = WITH_WAVELETS, n: int = 10_000) -> dict:
     """Kappa on disturbed films over kappa on clean ones, mean over the strengths of a kind, as a contrast between arms.
+
+    Args:
+        clean: the models' `answers` on the films themselves.
 
     Raises:
         UserError: a model without any kappa on clean films.
     """
     codes = metrics.group_codes(groups, len(grade))
     weights = metrics.resampling_weights(codes.max() + 1, n, 0)
-    worse = [disturb(films, kind, strength) for strength in STRENGTHS[kind][1:]]
+    disturbed = [answers(models, disturb(films, kind, strength)) for strength in STRENGTHS[kind][1:]]
 
-    def kappas(model: nn.Module, shown: np.ndarray) -> np.ndarray:
+    def kappas(said: np.ndarray) -> np.ndarray:
         """Of the films themselves, then of each resample, (1 + n,)."""
-        cells = np.eye(metrics.N_GRADES**2)[metrics.N_GRADES * grade + predict(model, shown, flip=False).argmax(axis=1)]
+        cells = np.eye(metrics.N_GRADES**2)[metrics.N_GRADES * grade + said]
         counts = np.concatenate([cells.sum(axis=0)[None], weights @ metrics.by_group(cells, codes)])
         return metrics.from_confusion(counts.reshape(-1, metrics.N_GRADES, metrics.N_GRADES))["qwk"]
 
-    def kept(model: nn.Module) -> Score:
-        clean = kappas(model, films)
-        if not clean[0] > 0:
-            raise UserError(f"kappa {clean[0]:.2f} on clean phantoms: a model that knows nothing has nothing to keep under {kind}; train it longer")
+    def kept(arm: str, seed: int) -> Score:
+        whole = kappas(clean[arm][seed])
+        if not whole[0] > 0:
+            raise UserError(f"kappa {whole[0]:.2f} on clean phantoms: a model that knows nothing has nothing to keep under {kind}; train it longer")
         with np.errstate(divide="ignore", invalid="ignore"):  # a resample without any kappa is left out of the interval
-            share = np.mean([kappas(model, shown) for shown in worse], axis=0) / clean
+            share = np.mean([kappas(said[arm][seed]) for said in disturbed], axis=0) / whole
         return float(share[0]), share[1:]
 
-    return _contrast(coefficients, _each(models, kept))
+    return _contrast(coefficients, {arm: [kept(arm, seed) for seed in range(len(of))] for arm, of in models.items()})
 
 
 def looking(models: Models, films: np.ndarray, regions: np.ndarray, groups: np.ndarray, coefficients: Mapping[str, float] = WITH_GATES, n: int = 10_000) -> dict:
@@ -154,11 +201,11 @@ def looking(models: Models, films: np.ndarray, regions: np.ndarray, groups: np.n
         heat = np.concatenate([gradcam(model, model_input(films[i : i + 64])) for i in range(0, len(films), 64)])
         return mean(energy_share(heat, regions))
 
-    return _contrast(coefficients, _each(models, inside))
+    return _contrast(coefficients, {arm: [inside(model) for model in of] for arm, of in models.items()})
 
 
 def answering(models: Models, films: np.ndarray, regions: np.ndarray, groups: np.ndarray, coefficients: Mapping[str, float] = WITH_WAVELETS, n: int = 10_000) -> dict[str, dict]:
-    """By band and for all together, log2 of the first stage's energy inside the lesion over that outside, as a contrast between arms."""
+    """By band and for all together, log2 of the first stage's energy inside the region over that outside, as a contrast between arms."""
     mean = _resampled_means(groups, n)
     found = {arm: [response(model, films, regions) for model in of] for arm, of in models.items()}
     return {band: _contrast(coefficients, {arm: [mean(each[:, i]) for each in of] for arm, of in found.items()}) for i, band in enumerate(PARTS)}

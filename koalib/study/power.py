@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 from koalib.errors import UserError
+from koalib.study.metrics import by_group, group_codes
 
 
 def design_effect(films_per_patient: float, correlation: float) -> float:
@@ -56,6 +58,29 @@ def smallest_seen(low: float, high: float, power: float = 0.8, alpha: float = 0.
     """
     z_alpha, z_beta = norm.ppf(1 - alpha / 2), norm.ppf(power)
     return float((high - low) / 2 * (z_alpha + z_beta) / z_alpha)
+
+
+def observed(correct_a: np.ndarray, correct_b: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    """What `detectable_difference` is to be given, as two arms that were run show it.
+
+    Args:
+        correct_a, correct_b: whether each seed's model was right, bool (S, N) with two seeds or more. groups: (N,).
+
+    Returns:
+        films; discordance, mean over seeds; lasting, the share of it that two seeds have in common; seed_sd of the accuracy, over both
+        arms; seeds; design, the variance of the mean difference with groups redrawn over that with films redrawn.
+    """
+    a, b = (np.asarray(correct).astype(float) for correct in (correct_a, correct_b))
+    seeds, films = a.shape
+    if seeds < 2:
+        raise UserError("one seed shows neither its own spread nor what outlasts it; two are needed")
+    differences = a - b
+    discordance = np.mean(differences**2)
+    common = (differences.sum(axis=0) ** 2 - (differences**2).sum(axis=0)).mean() / (seeds * (seeds - 1))
+    centred = differences.mean(axis=0) - differences.mean()
+    design = np.sum(by_group(centred[:, None], group_codes(groups, films)) ** 2) / np.sum(centred**2)
+    spread = np.sqrt(np.mean([arm.mean(axis=1).var(ddof=1) for arm in (a, b)]))
+    return {"films": films, "discordance": discordance, "lasting": common / discordance, "seed_sd": spread, "seeds": seeds, "design": design}
 
 
 def most_discordant(excess: int, alpha: float = 0.05) -> int:

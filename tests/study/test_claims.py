@@ -1,5 +1,6 @@
 """The claims are answered from the ledger: nothing while it is empty, and what was put in when it is full."""
 
+import json
 import math
 import shutil
 
@@ -89,6 +90,16 @@ def test_speed_up_is_the_ratio_of_the_curves(empty):
     assert found.value == pytest.approx(3.0, abs=0.5) and found.unit == "times" and found.runs == found.planned == 15
 
 
+def test_no_speed_up_is_taken_from_a_pretrained_run_that_never_arrives(empty):
+    fill("transfer")
+    file = next((empty / "transfer").glob("*-imagenet-fold3-seed0-*")) / ledger.RUN_FILE
+    record = json.loads(file.read_text())
+    ledger.write_json(file, record | {"curve": [row | {"val_qwk": row["val_qwk"] / 2} for row in record["curve"]]})
+    assert by_id(answers())["C2"].verdict == "not tested here: a run of the faster arm never reached the target"
+    shutil.rmtree(file.parent)
+    assert by_id(answers())["C2"].verdict == "not run yet (14 of 15 runs)"
+
+
 def test_stack_aligns_films_seeds_and_folds(empty):
     fill("ablation", only=("start", "both", "neither"))
     found = stack("ablation", [BOTH, "convwgcnet_atto/neither"])
@@ -112,6 +123,13 @@ def test_comparisons_stand_beside_the_reference_arm_with_itself(empty):
     gain = found.set_index(["panel", "comparison"]).loc[(found.panel[0], "both - neither")]
     answer = stack("ablation", [BOTH, NEITHER]).contrast({BOTH: 1.0, NEITHER: -1.0}, n=100)["four_scores"]
     assert gain.four_scores == pytest.approx(answer.value) and (gain.made, gain.planned) == (20, 20)
+
+
+def test_a_control_is_compared_with_both_modules_too(empty):
+    fill("ablation", {"both": 0.95, "unshuffle": 0.6}, only=("start", "neither", "both", "unshuffle"))
+    found = contrasts("ablation", ("four_scores",), n=100).set_index("comparison")
+    assert found.loc["both - unshuffle"].four_scores > 0.2 and found.loc["both - unshuffle"].seeds == 1
+    assert "both - conv5" not in found.index
 
 
 def test_a_table_names_every_arm_and_its_runs(empty):

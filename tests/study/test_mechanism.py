@@ -8,14 +8,14 @@ from fake_ledger import fill
 from torch import nn
 
 from benchmarks import mechanism as benchmark
-from koalib.data.phantom import make_phantoms
+from koalib.data.datasets import load
 from koalib.errors import UserError
 from koalib.model.architectures import TWO_BY_TWO
 from koalib.model.depthwise import DepthwiseConv2d
 from koalib.model.weights import create, save_checkpoint
 from koalib.study import claims, ledger
 from koalib.study.comparisons import arm_runs
-from koalib.study.mechanism import answering, crossed, looking, saved_models, saved_runs, table, under
+from koalib.study.mechanism import answering, answers, crossed, looking, phantoms_at, saved_models, saved_runs, table, under
 from koalib.study.outcome import WEIGHTS_FILE
 from koalib.study.predict import model_input
 from koalib.study.runner import work_folder
@@ -43,7 +43,8 @@ class Band(nn.Module):
 
 def test_a_module_that_helps_against_noise_is_seen():
     strong, weak = [Band(False), Band(False)], [Band(True), Band(True)]
-    found = under({"wavelet": strong, "both": strong, "neither": weak, "gct": weak}, "noise", FILMS, GRADE, np.arange(40) // 2, n=200)
+    models = {"wavelet": strong, "both": strong, "neither": weak, "gct": weak}
+    found = under(models, "noise", FILMS, GRADE, np.arange(40) // 2, answers(models, FILMS), n=200)
     assert found["value"] > 0.2 and found["low"] > 0 and found["seeds"] == 2
 
 
@@ -55,6 +56,37 @@ def test_equal_arms_look_alike():
     lesion[:, 12:20] = True
     found = looking(models, FILMS, lesion, np.arange(40) // 2, n=50)
     assert found["value"] == pytest.approx(0) and found["low"] == pytest.approx(0) == found["high"]
+
+
+class Looks(nn.Module):
+    """Its only convolution answers to bright pixels of the rows it looks at, and so does each grade."""
+
+    feature_info = [{"module": "conv", "reduction": 1, "num_chs": 1}]
+
+    def __init__(self, rows: slice) -> None:
+        super().__init__()
+        self.conv, self.rows = nn.Conv2d(1, 1, 1, bias=False), rows
+        self.conv.weight.data.fill_(1)
+
+    def forward(self, x):
+        seen = torch.zeros_like(x)
+        seen[:, :, self.rows] = x[:, :, self.rows] - x.amin()
+        return self.conv(seen).mean((2, 3)) * torch.arange(1.0, 6.0)
+
+
+def test_gates_that_make_it_look_at_the_lesion_are_seen():
+    lesion = np.zeros((40, 32, 32), bool)
+    lesion[:, 14:18] = True
+    there, elsewhere = [Looks(slice(14, 18))], [Looks(slice(20, 32))]
+    found = looking({"gct": there, "both": there, "neither": elsewhere, "wavelet": elsewhere}, FILMS, lesion, np.arange(40) // 2, n=50)
+    assert found["low"] > 0.5 and found["arms"]["both"] > 0.9 and found["arms"]["wavelet"] < 0.1
+
+
+def test_fresh_phantoms_are_those_of_the_training_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALIB_CACHE", str(tmp_path))
+    fresh, trained_on = phantoms_at(3, 64, 0), load("phantom", n=3)
+    assert np.array_equal(fresh.films, trained_on.pixels(64)) and np.array_equal(fresh.grade, trained_on.table.grade)
+    assert fresh.joint.any(axis=(1, 2)).all() and (fresh.lesion >= fresh.joint).all() and fresh.lesion.mean() < 0.2
 
 
 def test_seeds_widen_the_interval():
@@ -113,31 +145,33 @@ def knowing(films: np.ndarray, grade: np.ndarray, modules: dict[str, str]) -> nn
 
 
 def test_a_model_that_knows_nothing_has_nothing_to_keep():
+    models, films = dict.fromkeys(TWO_BY_TWO, [create("convwgcnet_atto")]), np.zeros((10, 32, 32), np.uint8)
     with pytest.raises(UserError, match="kappa 0.00 on clean phantoms"):
-        under(dict.fromkeys(TWO_BY_TWO, [create("convwgcnet_atto")]), "noise", np.zeros((10, 32, 32), np.uint8), np.arange(10) % 5, np.arange(10), n=10)
+        under(models, "noise", films, np.arange(10) % 5, np.arange(10), answers(models, films), n=10)
 
 
 def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded, capsys):
     torch.manual_seed(0)
-    made = make_phantoms(8, size=64, seed=benchmark.SEED)
-    films = np.where(made.table.inverted.to_numpy()[:, None, None], 255 - made.pixels, made.pixels)
+    fresh = phantoms_at(8, 64, benchmark.SEED)
     for arm, modules in TWO_BY_TWO.items():
         for run in arm_runs("mechanism")[f"convwgcnet_atto/{arm}"].values():
             folder = work_folder("mechanism", run)
             folder.mkdir(parents=True)
-            save_checkpoint(knowing(films, made.table.grade.to_numpy(), modules), folder / WEIGHTS_FILE, {"size": 64})
+            save_checkpoint(knowing(fresh.films, fresh.grade, modules), folder / WEIGHTS_FILE, {"size": 64})
     assert {arm: len(of) for arm, of in saved_models(saved_runs()).items()} == dict.fromkeys(TWO_BY_TWO, 3)
     benchmark.main(["--patients", "8", "--size", "64", "--resamples", "50"])
-    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines() if ": measured, " in line] == ["noise", "blur", "contrast", "jpeg", "localisation", "bands"]
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines() if ": measured, " in line] == ["localisation", "bands", "noise", "blur", "contrast", "jpeg"]
     found = ledger.read_measurement("mechanism")
     assert found["films"] == 16 and set(found["bands"]) == {"high", "middle", "low", "all"} and found["localisation"]["seeds"] == 3
     shown = table()
     assert len(shown) == 9 and shown.loc["kappa kept under blur", "contrast"] == found["blur"]["value"]
     assert shown.loc["kappa kept under noise", ["wavelet", "both"]].mean() - shown.loc["kappa kept under noise", ["neither", "gct"]].mean() == pytest.approx(found["noise"]["value"])
-    answers = {a.claim: a for a in claims.answers()}
-    assert (answers["C8"].value, answers["C8"].films, answers["C8"].runs) == (found["localisation"]["value"], "phantom", 12)
+    by_arm = found["localisation"]["arms"]
+    assert (by_arm["gct"] + by_arm["both"]) / 2 - (by_arm["neither"] + by_arm["wavelet"]) / 2 == pytest.approx(found["localisation"]["value"]) != 0
+    answered = {a.claim: a for a in claims.answers()}
+    assert (answered["C8"].value, answered["C8"].films, answered["C8"].runs) == (found["localisation"]["value"], "phantom", 12)
     assert [a.value for a in claims.answers() if a.claim == "C7"] == [found["noise"]["value"], found["bands"]["all"]["value"]]
-    assert answers["C8"].a_a == found["localisation"]["a_a"] and not answers["C8"].verdict.startswith("not")
+    assert answered["C8"].a_a == found["localisation"]["a_a"] and not answered["C8"].verdict.startswith("not")
 
 
 def test_a_measurement_of_other_runs_is_none(recorded):
@@ -145,6 +179,7 @@ def test_a_measurement_of_other_runs_is_none(recorded):
     for runs, verdict in ((saved_runs(), "holds"), ({**saved_runs(), "both": ["of", "another", "day"]}, "not measured yet")):
         ledger.record_measurement("mechanism", {"runs": runs, "localisation": row})
         assert {a.claim: a for a in claims.answers()}["C8"].verdict == verdict
+        assert table().empty == (verdict == "not measured yet")
 
 
 def test_gates_that_did_not_move_answer_nothing(tmp_path, monkeypatch):
@@ -152,6 +187,7 @@ def test_gates_that_did_not_move_answer_nothing(tmp_path, monkeypatch):
     fill("mechanism", gate=0.001)
     found = {a.claim: a.verdict for a in claims.answers()}
     assert found["C8"].startswith("not tested here: gct: the gates did not move")
+    assert found["C7"] == "not measured yet"  # its wavelet branches moved, which is all that it needs
 
 
 def test_nothing_recorded_is_an_empty_table(tmp_path, monkeypatch):

@@ -35,6 +35,23 @@ def test_what_an_interval_would_have_seen():
     assert np.mean(np.abs(draws) > 1.959964) == pytest.approx(0.8, abs=0.01)
 
 
+def test_assumptions_are_read_off_the_runs():
+    """1,000 pairs of films; a tenth of the pairs is decided by the arms, a fifth by each seed anew, the same for both films of a pair."""
+    rng = np.random.default_rng(0)
+    arms = rng.choice([0, 1, -1], p=[0.9, 0.05, 0.05], size=1000)
+    seeds = rng.choice([0, 1, -1], p=[0.8, 0.1, 0.1], size=(4, 1000))
+    pairs = np.where(arms != 0, arms, seeds)
+    a, b = (np.repeat(pairs == sign, 2, axis=1) for sign in (1, -1))
+    found = power.observed(a, b, np.repeat(np.arange(1000), 2))
+    assert (found["films"], found["seeds"]) == (2000, 4) and found["design"] == pytest.approx(2)
+    assert found["discordance"] == pytest.approx(0.28, abs=0.02) and found["lasting"] == pytest.approx(0.1 / 0.28, abs=0.05)
+    assert found["seed_sd"] == pytest.approx(a.mean(axis=1).std(ddof=1), rel=0.5)
+    assert power.observed(a, b, np.arange(2000))["design"] == pytest.approx(1)
+    assert power.detectable_difference(**found) > power.detectable_difference(**found | {"design": 1})
+    with pytest.raises(UserError, match="one seed"):
+        power.observed(a[:1], b[:1], np.arange(2000))
+
+
 def test_eight_films_are_significant_among_twelve_discordant_ones_only():
     assert power.most_discordant(8) == 12
     assert binomtest(10, 12).pvalue < 0.05 < binomtest(11, 14).pvalue
