@@ -53,7 +53,7 @@ def precision(wanted: str = "auto", where: torch.device | None = None) -> str:
     if wanted == "fp32":
         return wanted
     if (where or device()).type == "cuda":
-        return "bf16" if wanted == "bf16" or torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if wanted == "bf16" or torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     flags = set(_cpuinfo().get("flags", "").split())
     if wanted == "bf16":
         if flags and not flags & {"amx_bf16", "avx512_bf16"}:

@@ -101,7 +101,7 @@ def parameters(profile: str = "", data: str = "", extra: Sequence[str] = ()) -> 
     """What every notebook is given: profile, data folder, and ``NAME=VALUE`` pairs (Python literals, else text).
 
     Raises:
-        UserError: no such profile or folder, or a pair without ``=``.
+        UserError: no such profile or folder, a folder that the profile would not read, or a pair without ``=``.
     """
     from koalib.profiles import PROFILES
 
@@ -109,6 +109,8 @@ def parameters(profile: str = "", data: str = "", extra: Sequence[str] = ()) -> 
     if profile not in PROFILES:
         raise UserError(f"profile {profile!r}: choose one of {', '.join(PROFILES)}")
     folder = data_dir(data) if data or profile == "full" else None
+    if data and profile != "full":
+        raise UserError(f"--data {data}: the profile {profile} reads no films; add --profile full")
     given = {"profile": profile, "data": str(folder or "")}
     for pair in extra:
         name, equals, value = pair.partition("=")

@@ -11,8 +11,8 @@ fail() { echo "koalib: $*" >&2; exit 2; }
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
@@ -20,7 +20,7 @@ find_python() {
     done
     local here=${PYTHON:-python3}
     here="$here is $("$here" --version 2>/dev/null || echo missing)"
-    fail "Python 3.11 or newer is needed, but $here; install it, or name one: PYTHON=/path/to/python3.12 $0"
+    fail "Python 3.11 to 3.14 is needed, for which all pinned packages are built, but $here; install it, or name one: PYTHON=/path/to/python3.12 $0"
 }
 
 # What the installation depends on: a change of any of these installs again.

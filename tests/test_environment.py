@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib import metadata
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from koalib.paths import ROOT
@@ -61,6 +63,16 @@ def test_every_requirement_is_pinned_to_an_accepted_version(needed):
         (pin,) = pins[name].specifier
         assert pin.operator == "=="
         assert requirement.specifier.contains(pin.version, prereleases=True), name
+
+
+def test_every_pin_installs_on_the_oldest_python_promised(project):
+    oldest = re.fullmatch(r">=([\d.]+)", project["requires-python"])[1] + ".0"
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(r.name): r.specifier for r in (Requirement(line) for line in lines if line and not line.startswith("#"))}
+    installed = {canonicalize_name(d.name): d for d in metadata.distributions() if d.version in pins.get(canonicalize_name(d.name), ())}
+    assert len(installed) > 100
+    refused = {name: asked for name, d in installed.items() if (asked := d.metadata["Requires-Python"]) and oldest not in SpecifierSet(asked)}
+    assert not refused
 
 
 def test_newer_torch_is_accepted(needed):

@@ -30,6 +30,11 @@ def test_precision(monkeypatch, vendor, flags, chosen, warned):
     assert bool(told) == warned
 
 
+def test_a_gpu_that_emulates_bf16_trains_in_fp32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert precision("auto", torch.device("cuda")) == "fp32"
+
+
 def test_unknown_precision():
     with pytest.raises(UserError, match="choose auto, fp32 or bf16"):
         precision("fp16")

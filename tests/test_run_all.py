@@ -92,7 +92,7 @@ def test_students_edition_has_no_solution_and_runs(project):
     assert "forty-two" not in executed and "your turn" in executed
 
 
-@pytest.mark.parametrize("words", [["--profile", "huge"], ["--only", "9"], ["--data", "nowhere"], ["--parameter", "seed"]])
+@pytest.mark.parametrize("words", [["--profile", "huge"], ["--only", "9"], ["--data", "nowhere"], ["--data", "."], ["--parameter", "seed"]])
 def test_a_mistake_of_the_user_is_one_clear_line(project, words):
     project("01_works")
     error = command(*words).exception

@@ -85,7 +85,7 @@ def test_too_old_a_python_is_one_clear_line(checkout):
     result = checkout(TOO_OLD="yes")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
-    assert "Python 3.11 or newer is needed" in result.stderr and "Python 3.9.2" in result.stderr and "PYTHON=" in result.stderr
+    assert "Python 3.11 to 3.14 is needed" in result.stderr and "Python 3.9.2" in result.stderr and "PYTHON=" in result.stderr
     assert not (checkout.root / ".venv").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,10 +31,24 @@ def cached_array(key: str, shape: tuple[int, ...], fill: Callable[[np.ndarray], 
     return array
 
 
+def _reserve(path: Path, shape: tuple[int, ...]) -> None:
+    """An array of zeros, written out: a map of a file with holes would end the process, without a word, where the disk is full.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    left = math.prod(shape)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        while left:
+            left -= file.write(bytes(min(left, 2**24)))
+
+
 def _make(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
     unfinished = path.with_suffix(".unfinished")
     try:
-        array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(unfinished, shape)
+        array = np.lib.format.open_memmap(unfinished, mode="r+")
         fill(array)
         array.flush()
         del array

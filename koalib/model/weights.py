@@ -60,6 +60,12 @@ def create(name: str, pretrained: str = "none", num_classes: int = 5, in_chans: 
     return use_fast_depthwise(model) if fast else model
 
 
+def needs_size(name: str) -> bool:
+    """Whether a network is built for one size of film, as transformers with a table of positions are, and has to be told it (``img_size``)."""
+    configuration = timm.get_pretrained_cfg(resolve(name, {})[0], allow_unregistered=True)
+    return bool(configuration and configuration.fixed_input_size)
+
+
 def load_checkpoint(path: str | Path, fast: bool = True) -> tuple[nn.Module, dict]:
     """Rebuild the model that `save_checkpoint` wrote, in eval mode, and return it with the metadata.
 

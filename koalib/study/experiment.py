@@ -61,9 +61,12 @@ class Experiment:
         for field, values in allowed.items():
             if getattr(self, field) not in values:
                 raise UserError(f"{field} {getattr(self, field)!r}: choose one of {', '.join(values)}")
-        for field in ("size", "epochs", "batch", "lr", "folds"):
-            if not getattr(self, field) > 0:
-                raise UserError(f"{field} {getattr(self, field)}: must be larger than 0")
+        positive = {field: (getattr(self, field) > 0, "larger than 0") for field in ("size", "epochs", "batch", "lr", "folds", "soft_width")}
+        shares = {field: (0 <= getattr(self, field) < 1, "at least 0 and less than 1") for field in ("ema", "label_smoothing", "drop_path")}
+        others = {"warmup": (self.warmup >= 0, "at least 0"), "patience": (self.patience is None or self.patience >= 1, "at least 1, or None")}
+        for field, (fits, rule) in (positive | shares | others).items():
+            if not fits:
+                raise UserError(f"{field} {getattr(self, field)}: must be {rule}")
         if self.size < SMALLEST:
             raise UserError(f"size {self.size}: films of at least {SMALLEST} pixels are needed")
         if self.fold is not None and not 0 <= self.fold < self.folds:
@@ -77,8 +80,10 @@ class Experiment:
     @property
     def model_options(self) -> dict:
         """Options that are passed to the model, only those that were given."""
+        from koalib.model.weights import needs_size  # heavy, and most of what reads experiments builds no network
+
         options = {"gct": self.gct, "wavelet": self.wavelet, "drop_path_rate": self.drop_path or None, "ls_init_value": self.layer_scale,
-                   "head": "coral" if self.loss == "coral" else None}
+                   "head": "coral" if self.loss == "coral" else None, "img_size": self.size if needs_size(self.model) else None}
         return {k: v for k, v in options.items() if v is not None}
 
     def as_dict(self) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from accelerate import PartialState
 
 from koalib.data.datasets import KneeDataset, load
+from koalib.errors import UserError
 from koalib.machine import commit, describe, device, precision, versions
 from koalib.model.weights import create, save_checkpoint
 from koalib.study import calibration, conformal, ledger, losses, metrics
@@ -32,6 +34,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
 
     Args:
         start: checkpoint to start from where the experiment names an earlier run (``run:RUN``).
+        resume: go on from the last state; a run that is finished stays as it is.
 
     Returns:
         The record that ``run.json`` holds (in the first process, where there are several). Scores are of validation and out-of-fold films; a sealed test split is
@@ -40,6 +43,8 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     Raises:
         UserError, TrainingFailed, OutOfTime: see `koalib.study.training.fit`.
     """
+    if resume and (done := _finished(experiment, out)):
+        return done
     begun_at = commit()
     dataset = load(experiment.dataset, data=data, n=experiment.patients)
     table = dataset.table
@@ -71,6 +76,20 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     ledger.write_predictions(out / ledger.PREDICTIONS_FILE, predictions)
     ledger.write_json(out / ledger.RUN_FILE, record)
     (out / STATE_FILE).unlink(missing_ok=True)
+    return record
+
+
+def _finished(experiment: Experiment, out: Path) -> dict | None:
+    """The record of a run that is complete in its folder.
+
+    Raises:
+        UserError: the folder holds another experiment's.
+    """
+    if (out / STATE_FILE).exists() or not ((out / WEIGHTS_FILE).exists() and (out / ledger.RUN_FILE).exists()):
+        return None
+    record = json.loads((out / ledger.RUN_FILE).read_text())
+    if Experiment.from_dict(record["experiment"]) != experiment:
+        raise UserError(f"{out}: holds a finished run of other settings; choose another folder")
     return record
 
 

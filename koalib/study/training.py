@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -71,7 +72,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
             written to, a full disk (the last state stays).
     """
     keep_memory()
-    accelerator = Accelerator(cpu=best_device().type == "cpu")
+    accelerator = Accelerator(cpu=best_device().type == "cpu", mixed_precision="no")  # ours is the one autocast, whatever the launcher is configured for
     mode = precision(experiment.precision, accelerator.device)
     world, rank = accelerator.num_processes, accelerator.process_index
     batch = min(experiment.batch, len(films.train))
@@ -134,6 +135,8 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
             if progress.step < steps and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save()
                 saved = time.monotonic()
+        if world > 1:  # each process has seen other films: running statistics differ until they are shared, and with them the kappa that may end the run
+            broadcast(list(average.module.buffers()))
         row = _close_epoch(experiment, average.module, films, progress, best, mode, steps)
         row["seconds"] = round(seconds_before + time.monotonic() - started, 1)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:

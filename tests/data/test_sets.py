@@ -14,6 +14,7 @@ from koalib.data.datasets import assert_disjoint, grouped_folds, load
 from koalib.data.images import decode, film_hash
 from koalib.data.verify import verify
 from koalib.errors import UserError
+from koalib.paths import cache_dir
 from tests.data.films import CHEN_PATHS as PATHS
 from tests.data.films import save
 
@@ -259,6 +260,15 @@ def _die(out):
 def test_two_processes_make_a_cache_once():
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert len(set(pool.map(_cached, range(2)))) == 1
+
+
+def test_the_disk_is_asked_for_the_room_before_an_array_is_mapped():
+    def fill(out):
+        (file,) = (cache_dir() / "pixels").glob("room.unfinished")
+        assert file.stat().st_blocks * 512 >= 2**21 and not out.any()
+        out.fill(7)
+
+    assert (cached_array("room", (2, 2**10, 2**10), fill) == 7).all()
 
 
 def test_a_killed_process_leaves_nothing_broken():

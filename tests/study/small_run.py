@@ -35,15 +35,16 @@ def weights_hash(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def main(out: str) -> None:
+def main(out: str, model: str = EXPERIMENT.model) -> None:
     """Train, or go on where ``out`` stopped."""
+    experiment = EXPERIMENT.but(model=model)
     training.CHECKPOINT_SECONDS = 0.0  # a state after every step
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model, _ = fit(EXPERIMENT, create(EXPERIMENT.model, **EXPERIMENT.model_options), striped_films(), Path(out), resume=True,
-                   after_step=lambda *_: print("step", flush=True))
-    print("weights", weights_hash(model))
+    trained, _ = fit(experiment, create(model, **experiment.model_options), striped_films(), Path(out), resume=True,
+                     after_step=lambda *_: print("step", flush=True))
+    print(f"weights {weights_hash(trained)}\n", end="", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

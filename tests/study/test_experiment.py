@@ -1,8 +1,10 @@
 """Experiments and studies as data."""
 
 import pytest
+import torch
 
 from koalib.errors import UserError
+from koalib.model.weights import create
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import STUDIES, find_study
 
@@ -15,10 +17,18 @@ def test_round_trip_and_unknown_settings() -> None:
         Experiment.from_dict(BASE.as_dict() | {"learning_rate": 1})
 
 
-@pytest.mark.parametrize("wrong", [{"loss": "mse"}, {"fold": 5}, {"epochs": 0}, {"precision": "int8"}, {"training_set": "all"}, {"size": 31}])
+@pytest.mark.parametrize("wrong", [{"loss": "mse"}, {"fold": 5}, {"epochs": 0}, {"precision": "int8"}, {"training_set": "all"}, {"size": 31},
+                                   {"patience": 0}, {"soft_width": 0}, {"ema": 1}, {"label_smoothing": 1}, {"drop_path": -0.1}, {"warmup": -1}])
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(UserError):
         BASE.but(**wrong)
+
+
+@pytest.mark.parametrize("model", ["deit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_networks_with_a_table_of_positions_are_told_the_films_size(model: str) -> None:
+    e = BASE.but(model=model, size=128)
+    assert create(model, **e.model_options)(torch.zeros(1, 1, 128, 128)).shape == (1, 5)
+    assert e.run_name == f"phantom-{model}-plain-official-seed0-{e.run_name[-8:]}" and "img_size" not in BASE.model_options
 
 
 def test_every_setting_is_in_the_name() -> None:

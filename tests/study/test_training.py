@@ -19,7 +19,7 @@ from koalib.errors import UserError
 from koalib.model.weights import create
 from koalib.study import bar
 from koalib.study.checkpoint import STATE_FILE
-from koalib.study.outcome import _selected, epoch_line
+from koalib.study.outcome import _selected, epoch_line, train
 from koalib.study.training import OutOfTime, TrainingFailed, film_order, fit, lr_factor
 
 PROGRAM = Path(__file__).with_name("small_run.py")
@@ -64,6 +64,15 @@ def test_killed_at_random_moments_ends_with_the_same_weights(tmp_path: Path) -> 
         assert run_program(tmp_path / "killed", kill_after=(moments.randint(1, 2), moments.uniform(0, 0.02))) is None
     assert (tmp_path / "killed" / STATE_FILE).exists()  # from which the last life goes on
     assert run_program(tmp_path / "killed") == whole
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    experiment = FEW.but(patients=40)
+    first = train(experiment, tmp_path / "run")
+    again = train(experiment, tmp_path / "run", resume=True, report=pytest.fail)
+    assert again["finished_at"] == first["finished_at"] and again["curve"] == first["curve"]
+    with pytest.raises(UserError, match="other settings"):
+        train(experiment.but(seed=1), tmp_path / "run", resume=True)
 
 
 def test_deadline_saves_and_resumes(tmp_path: Path) -> None:
