@@ -25,7 +25,7 @@ from pydicom import Dataset
 from koalib.clinic.diagnosis import Diagnosis, JointSpace, Pictures
 from koalib.clinic.dicom_source import check_pseudonym, kept, well_formed
 from koalib.clinic.heatmap import png, unpng
-from koalib.clinic.schema import migrate
+from koalib.clinic.schema import migrate, of_another_program
 from koalib.clinic.texts import ClinicError
 from koalib.errors import UserError
 
@@ -85,6 +85,8 @@ class Book:
             # Widgets call from the kernel's one thread, but not always from the one that opened the book.
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
+            if of_another_program(self._db):
+                raise UserError(f"{path}: a database of another program, which stays as it is; name another file")
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000", "secure_delete=ON"):
                 self._db.execute(f"PRAGMA {pragma}")
             migrate(self._db)

@@ -137,6 +137,11 @@ MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 VERSION = len(MIGRATIONS)
 
 
+def of_another_program(connection: sqlite3.Connection) -> bool:
+    """Whether a database holds tables that no koalib made: each of its books has a version."""
+    return not connection.execute("PRAGMA user_version").fetchone()[0] and bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a book to the newest version, all steps in one transaction.
 

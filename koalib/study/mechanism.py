@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -66,24 +66,16 @@ def saved_models(runs: Mapping[str, Sequence[str]]) -> Models:
     return {arm: [load_checkpoint(work_folder("mechanism", name) / WEIGHTS_FILE)[0] for name in names] for arm, names in runs.items()}
 
 
-def measure(models: Models, patients: int, size: int, seed: int, n: int = 10_000, report: Callable[[str], None] = lambda question: None) -> dict:
-    """The whole measurement on phantoms that no run has seen; ``report`` is told of each question that is answered.
+def questions(models: Models, fresh: Fresh, n: int = 10_000) -> dict[str, Callable[[], dict]]:
+    """What is asked of the models on phantoms that no run has seen: a name, and what answers it.
 
-    Returns:
-        films, size; a contrast for ``localisation`` in the lesion, under ``bands`` one for each of ``bands.PARTS`` in the joint, and one for each disturbance of ``STRENGTHS``.
+    ``localisation``: a contrast in the lesion; ``bands``: one for each of ``bands.PARTS`` in the joint; then one for each disturbance of ``STRENGTHS``.
     """
-    fresh = phantoms_at(patients, size, seed)
-    questions = {
+    clean = cache(partial(answers, models, fresh.films))
+    return {
         "localisation": partial(looking, models, fresh.films, fresh.lesion, fresh.groups, n=n),
         "bands": partial(answering, models, fresh.films, fresh.joint, fresh.groups, n=n),
-    }
-    clean = answers(models, fresh.films)
-    questions |= {kind: partial(under, models, kind, fresh.films, fresh.grade, fresh.groups, clean, n=n) for kind in STRENGTHS}
-    found: dict = {"films": len(fresh.films), "size": size}
-    for name, question in questions.items():
-        found[name] = question()
-        report(name)
-    return found
+    } | {kind: lambda kind=kind: under(models, kind, fresh.films, fresh.grade, fresh.groups, clean(), n=n) for kind in STRENGTHS}
 
 
 @dataclass(frozen=True)

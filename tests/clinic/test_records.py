@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -246,6 +247,15 @@ def test_foreign_keys_hold_and_the_journal_is_wal(book: Book) -> None:
     assert book._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal" and book._db.execute("PRAGMA synchronous").fetchone()[0] == 2
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         book._db.execute("INSERT INTO decision (reading_id, reader_id, made_at, action, grade) VALUES (99, 99, 'now', 'accept', 1)")
+
+
+def test_another_programs_database_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "theirs.sqlite")) as theirs:
+        theirs.execute("CREATE TABLE work (hours)")
+    before = (tmp_path / "theirs.sqlite").read_bytes()
+    with pytest.raises(UserError, match="theirs.sqlite: a database of another program"):
+        Book(tmp_path / "theirs.sqlite")
+    assert (tmp_path / "theirs.sqlite").read_bytes() == before
 
 
 def test_an_older_book_is_migrated_and_a_newer_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from koalib.errors import UserError
 from koalib.model.architectures import TWO_BY_TWO
 from koalib.model.depthwise import DepthwiseConv2d
 from koalib.model.weights import create, save_checkpoint
-from koalib.study import claims, ledger
+from koalib.paths import cache_dir
+from koalib.study import claims, ledger, mechanism
 from koalib.study.comparisons import arm_runs
 from koalib.study.mechanism import answering, answers, crossed, looking, phantoms_at, saved_models, saved_runs, table, under
 from koalib.study.outcome import WEIGHTS_FILE
@@ -126,7 +127,11 @@ def test_a_filter_for_horizontal_edges_answers_in_the_joint_and_one_that_passes_
 
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
-    """A ledger with all twelve runs of the study."""
+    """A ledger with all twelve runs of the study; kernels that were compiled before are not compiled again."""
+    kernels = cache_dir() / "kernels"
+    kernels.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/kernels").symlink_to(kernels)
     monkeypatch.setenv("KOALIB_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("KOALIB_CACHE", str(tmp_path / "cache"))
     fill("mechanism")
@@ -150,7 +155,11 @@ def test_a_model_that_knows_nothing_has_nothing_to_keep():
         under(models, "noise", films, np.arange(10) % 5, np.arange(10), answers(models, films), n=10)
 
 
-def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded, capsys):
+def interrupted(*_: object, **__: object) -> dict:
+    raise KeyboardInterrupt
+
+
+def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded, capsys, monkeypatch):
     torch.manual_seed(0)
     fresh = phantoms_at(8, 64, benchmark.SEED)
     for arm, modules in TWO_BY_TWO.items():
@@ -159,8 +168,13 @@ def test_the_benchmark_goes_from_saved_models_to_answered_claims(recorded, capsy
             folder.mkdir(parents=True)
             save_checkpoint(knowing(fresh.films, fresh.grade, modules), folder / WEIGHTS_FILE, {"size": 64})
     assert {arm: len(of) for arm, of in saved_models(saved_runs()).items()} == dict.fromkeys(TWO_BY_TWO, 3)
-    benchmark.main(["--patients", "8", "--size", "64", "--resamples", "50"])
-    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines() if ": measured, " in line] == ["localisation", "bands", "noise", "blur", "contrast", "jpeg"]
+    words = ["--patients", "8", "--size", "64", "--resamples", "50"]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(mechanism, "under", interrupted)
+        benchmark.main(words)
+    assert set(ledger.read_measurement("mechanism")) >= {"localisation", "bands"} and capsys.readouterr().err
+    benchmark.main(words)
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines() if ": measured, " in line] == ["noise", "blur", "contrast", "jpeg"]
     found = ledger.read_measurement("mechanism")
     assert found["films"] == 16 and set(found["bands"]) == {"high", "middle", "low", "all"} and found["localisation"]["seeds"] == 3
     shown = table()
