@@ -16,6 +16,7 @@ from koalib.clinic.joint_space import SIZE, measure
 from koalib.data.datasets import load
 from koalib.data.images import KneeImage
 from koalib.data.phantom import make_phantoms
+from koalib.data.phantom_films import upright
 from koalib.study.ledger import record_measurement
 from koalib.study.localisation import mean_by_group
 from koalib.study.metrics import group_codes, percentile_interval, resampling_weights
@@ -77,9 +78,8 @@ def on_phantoms() -> dict:
     """Errors in mm and in pixels of a film of 224 px, for each compartment and the narrower one."""
     phantoms = make_phantoms(PATIENTS, size=SIZE, seed=SEED)
     table = phantoms.table
-    upright = np.where(table.inverted.to_numpy(bool)[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
     spacing, patients = table.spacing_mm.to_numpy(), table.patient.to_numpy()
-    found = widths(upright, (table.side == "R").to_numpy(), spacing)
+    found = widths(upright(phantoms), (table.side == "R").to_numpy(), spacing)
     truth = table[["medial_jsw_mm", "lateral_jsw_mm"]].set_axis(list(COMPARTMENTS[:2]), axis=1)
     truth = truth.assign(narrower=truth.min(axis=1))
     by_unit = {"mm": 1.0, "px": 1 / spacing}

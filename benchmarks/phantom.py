@@ -21,6 +21,7 @@ import numpy as np
 from koalib.data.compare import curves
 from koalib.data.datasets import load
 from koalib.data.phantom import make_phantoms
+from koalib.data.phantom_films import upright
 from koalib.study.ledger import record_measurement
 
 HASH = "import hashlib; from koalib.data.phantom import make_phantoms; print(hashlib.sha256(make_phantoms(20).pixels.tobytes()).hexdigest())"
@@ -56,8 +57,7 @@ def main() -> None:
     real = load("chen2018", data=options.data).select("train")
     rows = np.sort(np.random.default_rng(0).choice(len(real), min(options.films, len(real)), replace=False))
     phantoms = make_phantoms(options.films // 2, seed=1)
-    upright = np.where(phantoms.table["inverted"].to_numpy()[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
-    measured["curves"] = {"chen2018 train": curves(real.pixels(224)[rows], real.table.iloc[rows]), "phantom": curves(upright, phantoms.table)}
+    measured["curves"] = {"chen2018 train": curves(real.pixels(224)[rows], real.table.iloc[rows]), "phantom": curves(upright(phantoms), phantoms.table)}
     record_measurement("phantom", measured)
     print(measured["speed"], "| same in another process:", measured["same_in_another_process"])
 

@@ -41,7 +41,7 @@ class FilmDrop(anywidget.AnyWidget):
         if message.get("type") != "piece":
             self._on_event(message)
             return
-        first, last = message["piece"] == 0, message["piece"] == message["pieces"] - 1
+        first = message["piece"] == 0
         # The browser already refuses too many and too large files; a changed page must not get round it.
         if message["index"] >= self.limits["files"]:
             if first and message["index"] == self.limits["files"]:
@@ -49,8 +49,6 @@ class FilmDrop(anywidget.AnyWidget):
         elif self._complete(message, first, buffers[0]):
             content, self._pieces = b"".join(self._pieces), []
             self._on_file(str(message["name"]), content)
-        if last and message["index"] == message["count"] - 1:
-            self._on_event({"type": "taken"})
 
     def _complete(self, message: dict, first: bool, part: bytes) -> bool:
         """Take in a piece; whether the file is whole."""

@@ -44,7 +44,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
         UserError, TrainingFailed, OutOfTime: see `koalib.study.training.fit`.
     """
     if resume and (done := _finished(experiment, out)):
-        return done
+        return done if PartialState().is_main_process else {}
     begun_at = commit()
     dataset = load(experiment.dataset, data=data, n=experiment.patients)
     table = dataset.table

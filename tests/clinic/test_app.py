@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from clinic_input import drop
 
 from koalib.clinic import app
 from koalib.clinic.app import App
 from koalib.clinic.session import Session
 from koalib.clinic.texts import text
-
-from conftest import drop
 
 
 def says(view: App, **message: str) -> None:

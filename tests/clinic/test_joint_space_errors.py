@@ -6,6 +6,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.joint_space import errors, rank_correlation, widths
 from koalib.data.phantom import make_phantoms
+from koalib.data.phantom_films import upright
 
 
 def test_rank_correlation_is_spearmans_and_leaves_out_what_was_not_measured():
@@ -27,8 +28,7 @@ def test_errors_by_hand():
 
 def test_the_sides_of_right_and_left_knees_are_told_apart():
     made = make_phantoms(6, seed=3)
-    upright = np.where(made.table.inverted.to_numpy()[:, None, None], 255 - made.pixels, made.pixels)
-    right = (made.table.side == "R").to_numpy()
-    found, turned = widths(upright, right, np.ones(12)), widths(upright[..., ::-1], ~right, np.ones(12))
-    assert (found.medial - turned.medial).abs().median() < 1 and (found.medial - widths(upright, ~right, np.ones(12)).lateral).abs().max() == 0
+    films, right = upright(made), (made.table.side == "R").to_numpy()
+    found, turned = widths(films, right, np.ones(12)), widths(films[..., ::-1], ~right, np.ones(12))
+    assert (found.medial - turned.medial).abs().median() < 1 and (found.medial - widths(films, ~right, np.ones(12)).lateral).abs().max() == 0
     assert (found.narrower.dropna() == found[["medial", "lateral"]].min(axis=1)[found.narrower.notna()]).all()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from clinic_input import drop, make_dicom
 from typer.testing import CliRunner, Result
 
 from koalib.clinic import batch, diagram, novelty
@@ -24,8 +25,6 @@ from koalib.cli import app as command
 from koalib.data.images import KneeImage, read_knee, resize
 from koalib.data.phantom import make_phantoms
 from koalib.errors import UserError
-
-from conftest import drop, make_dicom
 
 
 def another(case: Case) -> int:

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from koalib.data.phantom import make_phantoms
+from koalib.data.phantom_films import upright
 
 
 CHEN_PATHS = ["train/0/9000001L.png", "train/1/9000001R.png", "train/4/9000002L.png", "val/2/9000003L.png", "test/3/9000004R.png", "test/0/9000005L.png"]
@@ -17,10 +18,7 @@ CHEN_PATHS = ["train/0/9000001L.png", "train/1/9000001R.png", "train/4/9000002L.
 
 def knees(n: int, seed: int = 0) -> np.ndarray:
     """uint8 (n, 224, 224): right knees of ``n`` phantom patients, so that no two belong together, bone bright."""
-    phantoms = make_phantoms(n, size=224, seed=seed)
-    inverted = phantoms.table["inverted"].to_numpy(dtype=bool)
-    upright = np.where(inverted[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
-    return upright[::2]
+    return upright(make_phantoms(n, size=224, seed=seed))[::2]
 
 
 def save(pixels: np.ndarray, path: Path) -> Path:

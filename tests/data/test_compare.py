@@ -6,6 +6,7 @@ import pytest
 
 from koalib.data.compare import curves, film_quantiles, gaps_by_grade, grey_histogram, profile_gap, radial_spectrum
 from koalib.data.phantom import make_phantoms
+from koalib.data.phantom_films import upright
 
 
 def bands(gaps):
@@ -53,8 +54,7 @@ def test_the_narrower_gap_counts_by_grade():
 
 def test_phantoms_narrow_with_their_grade():
     phantoms = make_phantoms(100, size=128, seed=9)
-    upright = np.where(phantoms.table["inverted"].to_numpy(dtype=bool)[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
-    found = curves(upright, phantoms.table)
+    found = curves(upright(phantoms), phantoms.table)
     assert found["films"] == 200 and sum(found["histogram"]["share"]) == pytest.approx(1, abs=1e-4)
     power = found["spectrum"]["power"]
     assert power[1] > 100 * power[30] > 0

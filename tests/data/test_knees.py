@@ -11,6 +11,7 @@ from koalib.data.datasets import load
 from koalib.data.images import KneeImage, scaled
 from koalib.data.knees import find_knees
 from koalib.data.phantom import make_phantoms
+from koalib.data.phantom_films import upright
 from koalib.data.polarity import SIZE, is_inverted, likeness, template
 from koalib.data.public import listing
 from koalib.data.sources import open_source
@@ -57,7 +58,7 @@ def test_the_crop_of_one_knee_comes_back_whole():
 
 def test_both_knees_of_a_composed_film():
     phantoms = make_phantoms(30, size=224, seed=8)
-    films = np.where(phantoms.table["inverted"].to_numpy(dtype=bool)[:, None, None], 255 - phantoms.pixels, phantoms.pixels)
+    films = upright(phantoms)
     errors = []
     for patient in range(30):
         rows = slice(2 * patient, 2 * patient + 2)

@@ -24,13 +24,13 @@ async function read(model, file) {
   }
 }
 
-async function send(model, file, index, count) {
+async function send(model, file, index) {
   const bytes = await read(model, file);
   if (!bytes) return;
   const pieces = Math.max(1, Math.ceil(bytes.byteLength / PIECE));
   for (let piece = 0; piece < pieces; piece++) {
     const part = new DataView(bytes.slice(piece * PIECE, (piece + 1) * PIECE));
-    model.send({ type: "piece", name: file.name, size: file.size, index, count, piece, pieces }, undefined, [part]);
+    model.send({ type: "piece", name: file.name, size: file.size, index, piece, pieces }, undefined, [part]);
   }
 }
 
@@ -41,7 +41,7 @@ async function take(model, files) {
   try {
     if (files.length > most) model.send({ type: "too_many", count: files.length });
     for (const f of chosen) if (f.size > largest) model.send({ type: "too_large", name: f.name });
-    for (const [i, f] of fitting.entries()) await send(model, f, i, fitting.length);
+    for (const [i, f] of fitting.entries()) await send(model, f, i);
   } finally {
     model.send({ type: "taken" });
   }
