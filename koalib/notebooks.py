@@ -1,4 +1,4 @@
-"""Executes the notebooks in order, checked and measured, and renews the outputs that are committed.
+"""Executes the notebooks, checked and measured, and renews the outputs that are committed.
 
 papermill alone stays green where it should not: a mistyped parameter is only a warning, and a cell that calls
 ``sys.exit(0)`` ends the run with success and the rest unexecuted. Both count as failures here.
@@ -9,10 +9,13 @@ from __future__ import annotations
 import ast
 import base64
 import io
+import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +35,7 @@ BUILD = ROOT / "build"
 KERNEL = "python3"
 SOLUTION = "solution"  #: tag of a cell that answers an exercise
 CELL_LIMIT = {"quick": 600, "full": None}  #: seconds a single cell may take; a hung one must not hang the run
+AT_ONCE = {"quick": 2, "full": 1}  #: notebooks executed at a time: tiny networks, figures and imports leave a second core idle, real trainings do not
 VOLATILE = ["metadata.papermill", "metadata.widgets", "metadata.language_info.version", "cell.metadata.papermill", "cell.metadata.execution"]
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # names a live object by a random id: nothing to a reader
@@ -80,16 +84,19 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def kernel_environment() -> dict[str, str]:
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def kernel_environment(at_once: int = 1) -> dict[str, str]:
     """Variables that every kernel gets, so that a notebook does not depend on whose machine it runs on.
 
-    A fixed hash seed; all cores for kernels of linear algebra unless the user says otherwise; this environment's
+    A fixed hash seed; an equal share of the cores for linear algebra unless the user says otherwise; this environment's
     kernel before any that the user registered; no start-up files of the user's IPython; no progress bars in the outputs.
     """
-    cores = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     return {
         "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", cores),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_cores() // at_once)),
         "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": str(cache_dir() / "ipython"),
         "MPLCONFIGDIR": str(cache_dir() / "matplotlib"),
@@ -187,30 +194,50 @@ def execute(path: Path, out: Path, parameters: dict, students: bool = False, cel
     return Outcome(path.stem, out, time.perf_counter() - started, memory.peak_mb, error)
 
 
+def execute_all(paths: Sequence[Path], target: Path, parameters: dict, students: bool = False, profile: str = "quick") -> Iterator[Outcome]:
+    """Execute notebooks into a folder, as many at once as the profile and the cores allow; each outcome as it comes.
+
+    Every notebook has a process of its own to be measured in where several run.
+    """
+    at_once = min(AT_ONCE.get(profile, 1), _cores(), len(paths))
+    os.environ.update(kernel_environment(at_once))
+    target.mkdir(parents=True, exist_ok=True)
+    more = parameters, students, CELL_LIMIT.get(profile)
+    if at_once == 1:
+        yield from (execute(path, target / path.name, *more) for path in paths)
+        return
+    pool = ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn"))
+    try:
+        running = {pool.submit(execute, path, target / path.name, *more): path for path in paths}
+        for done in as_completed(running):
+            try:
+                yield done.result()
+            except BrokenProcessPool:  # killed from outside, by a machine out of memory for one
+                yield Outcome(running[done].stem, target / running[done].name, 0.0, 0.0, "its process was killed; is there memory enough?")
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def run(parameters: dict, only: str = "", students: bool = False) -> list[Outcome]:
     """Execute notebooks into ``build/notebooks``, build the site, print a line for each; failures do not stop the rest.
 
     Args:
-        parameters: for the ``parameters`` cell of every notebook; ``profile`` also sets the limit of a cell.
+        parameters: for the ``parameters`` cell of every notebook; ``profile`` also sets how many run at once and the limit of a cell.
 
     Raises:
         UserError: there is nothing to run.
     """
     from koalib.site import build_site
 
-    os.environ.update(kernel_environment())
-    paths, target = find(only), BUILD / "notebooks"
-    target.mkdir(parents=True, exist_ok=True)
-    limit = CELL_LIMIT.get(parameters.get("profile") or "quick")
+    paths, started, outcomes = find(only), time.perf_counter(), []
     print(f"{'notebook':<32}{'seconds':>9}{'peak MB':>9}", flush=True)
-    outcomes = []
-    for path in paths:
-        outcome = execute(path, target / path.name, parameters, students, limit)
+    for outcome in execute_all(paths, BUILD / "notebooks", parameters, students, parameters.get("profile") or "quick"):
         outcomes.append(outcome)
         print(f"{outcome.name:<32}{outcome.seconds:>9.1f}{outcome.peak_mb:>9.0f}  {'FAILED: ' + outcome.error if outcome.error else 'ok'}", flush=True)
+    outcomes.sort(key=lambda outcome: outcome.name)
     failed = sum(bool(outcome.error) for outcome in outcomes)
     index = build_site(outcomes, BUILD / "site")
-    print(f"{len(outcomes)} notebooks in {sum(o.seconds for o in outcomes):.0f} s, {failed} failed | {index}", flush=True)
+    print(f"{len(outcomes)} notebooks in {time.perf_counter() - started:.0f} s, {failed} failed | {index}", flush=True)
     return outcomes
 
 
@@ -242,16 +269,12 @@ def normalise(notebook: NotebookNode) -> str:
 
 def renew(only: str = "") -> list[Outcome]:
     """Execute with the notebooks' own parameters (quick, no data) and write the normalised outputs back where all went well."""
-    os.environ.update(kernel_environment())
     for name in ("KOALIB_PROFILE", "KOALIB_DATA"):
         os.environ.pop(name, None)
-    target = BUILD / "renewed"
-    target.mkdir(parents=True, exist_ok=True)
-    outcomes = []
-    for path in find(only):
-        outcome = execute(path, target / path.name, {}, cell_limit=CELL_LIMIT["quick"])
+    paths, outcomes = find(only), []
+    for outcome in execute_all(paths, BUILD / "renewed", {}):
         outcomes.append(outcome)
         if not outcome.error:
-            atomic_write(path, normalise(nbformat.read(outcome.path, as_version=4)))
+            atomic_write(NOTEBOOKS / outcome.path.name, normalise(nbformat.read(outcome.path, as_version=4)))
         print(f"{outcome.name:<32}{outcome.seconds:>9.1f}{outcome.peak_mb:>9.0f}  {outcome.error or 'renewed'}", flush=True)
     return outcomes

@@ -24,6 +24,7 @@ def project(tmp_path, monkeypatch):
     """An empty project: ``project(name, *cells)`` writes one of its notebooks."""
     monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(notebooks, "BUILD", tmp_path / "build")
+    monkeypatch.setitem(notebooks.AT_ONCE, "quick", 1)  # a process of its own has all to import anew
     monkeypatch.delenv("KOALIB_DATA", raising=False)
 
     def write(name: str, *sources: str, parameters: str = PARAMETERS, tag: str = ""):
@@ -38,11 +39,16 @@ def project(tmp_path, monkeypatch):
     return write
 
 
+@pytest.fixture
+def two_at_once(project, monkeypatch):
+    monkeypatch.setitem(notebooks.AT_ONCE, "quick", 2)
+
+
 def command(*words: str):
     return CliRunner().invoke(app, ["notebooks", *words])
 
 
-def test_success_is_measured_and_shown(project):
+def test_success_is_measured_and_shown(project, two_at_once):
     project("01_shows", "import matplotlib.pyplot as plt\nplt.plot([0, 1])\nplt.show()")
     project("02_works", "print(profile, seed, repr(data))")
     result = command("-p", "seed=7")
@@ -73,6 +79,13 @@ def test_a_failure_is_told_and_the_others_still_run(project, sources, reason):
     assert reason in result.output and "2 notebooks" in result.output and "1 failed" in result.output
     assert re.search(r"^02_works .* ok$", result.output, re.MULTILINE)
     assert reason in (project.build / "site/index.html").read_text()
+
+
+def test_a_process_that_is_killed_is_told(project, two_at_once):
+    project("01_kills", "import os\nos.kill(os.getppid(), 9)")
+    project("02_works", "import time\ntime.sleep(600)")
+    result = command()
+    assert result.exit_code == 1 and "is there memory enough?" in result.output and "2 failed" in result.output
 
 
 def test_wrong_parameter_name_fails_before_anything_runs(project):

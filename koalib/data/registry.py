@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -147,6 +148,12 @@ def read_manifest(name: str) -> pd.DataFrame:
     file = MANIFESTS / f"{info(name).name}.csv"
     if not file.is_file():
         raise UserError(f"{file.name}: the manifest is missing from data/manifests; koalib needs a complete checkout")
+    return _manifest(file, file.stat().st_mtime_ns).copy()
+
+
+@lru_cache(maxsize=len(DATASETS))
+def _manifest(file: Path, changed: int) -> pd.DataFrame:
+    """Read once a version: who reads a study's predictions asks for it at each run, which films are sealed."""
     types = {column: str for column in TEXTS} | {column: bool for column in FLAGS}
     return pd.read_csv(file, dtype=types, keep_default_na=False)
 

@@ -116,7 +116,7 @@ def _answer(claim: str, study: str, arms: Sequence[str], found: Difference | cur
 def _contrast(claim: str, study: str, coefficients: dict[str, float], score: str, measured: str, reason: str = "", unit: str = "points", reference: str = "") -> Answer:
     """The answer of a linear contrast between arms on the films that all of them graded; ``reference`` is the A/A arm."""
     found = stack(study, list(coefficients))
-    difference = found.contrast(coefficients)[score] if found else None
+    difference = found.contrast(coefficients, (score,))[score] if found else None
     reason = reason or _still(study, list(coefficients))
     return _answer(claim, study, list(coefficients), difference, measured, reason=reason, films=found.data if found else "", unit=unit, a_a=_same_arm(study, reference, score))
 
@@ -126,7 +126,7 @@ def _same_arm(study: str, reference: str, score: str) -> float:
     if not reference:
         return math.nan
     found = stack(study, [reference])
-    itself = found.against_itself(reference) if found else {}
+    itself = found.against_itself(reference, (score,)) if found else {}
     return abs(itself[score].value) if itself else math.inf
 
 

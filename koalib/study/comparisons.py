@@ -41,15 +41,15 @@ class Stack:
         """Which films these are, in words."""
         return f"{self.dataset}, {len(self.grade)} films ({self.films_of})"
 
-    def contrast(self, coefficients: dict[str, float], n: int = 10_000) -> dict[str, Difference]:
-        """Sum of coefficient x score over arms, for every score; patients and seeds are each redrawn, and their deviations added."""
+    def contrast(self, coefficients: dict[str, float], only: Sequence[str], n: int = 10_000) -> dict[str, Difference]:
+        """Sum of coefficient x score over arms, for the scores named; patients and seeds are each redrawn, and their deviations added."""
         arms = [self.probabilities[name] for name in coefficients]
-        return contrast(self.grade, arms, list(coefficients.values()), self.group, n=n)
+        return contrast(self.grade, arms, list(coefficients.values()), self.group, n=n, only=only)
 
-    def against_itself(self, name: str, n: int = 10_000) -> dict[str, Difference]:
-        """An arm's difference from itself between seeds (A/A), for every score; empty while it has a single seed."""
+    def against_itself(self, name: str, only: Sequence[str], n: int = 10_000) -> dict[str, Difference]:
+        """An arm's difference from itself between seeds (A/A), for the scores named; empty while it has a single seed."""
         p = self.probabilities[name]
-        return a_against_a(self.grade, p, self.group, n=n) if len(p) > 1 else {}
+        return a_against_a(self.grade, p, self.group, n=n, only=only) if len(p) > 1 else {}
 
 
 def arm(study: str, name: str) -> Arm:
@@ -134,7 +134,7 @@ def arm_scores(study: str, scores: Sequence[str] = SCORES, n: int = 10_000) -> p
         for arm in panel.arms:
             found = stack(study, [arm.name], panel.chosen_by)
             row = {"panel": panel.title, "arm": panel.label(arm), "made": made(study, [arm.name]), "planned": planned(study, [arm.name]), "films": found.data if found else arm.needs or "-"}
-            whole = found.contrast({arm.name: 1.0}, n) if found else {}
+            whole = found.contrast({arm.name: 1.0}, scores, n) if found else {}
             alone = [metrics.scores(found.grade, p) for p in found.probabilities[arm.name]] if found else []
             for name in scores:
                 value = whole.get(name, Difference(np.nan, np.nan, np.nan, np.nan, 0))
@@ -155,7 +155,7 @@ def contrasts(study: str, scores: Sequence[str] = SCORES, n: int = 10_000) -> pd
         for label, coefficients in {AGAINST_ITSELF.format(panel.label(panel.arms[0])): {reference: 0.0}, **panel.comparisons()}.items():
             found = stack(study, list(coefficients), panel.chosen_by)
             itself = coefficients == {reference: 0.0}
-            differences = found and (found.against_itself(reference, n) if itself else found.contrast(coefficients, n))
+            differences = found and (found.against_itself(reference, scores, n) if itself else found.contrast(coefficients, scores, n))
             if not differences:
                 continue
             row = {"panel": panel.title, "comparison": label, "made": made(study, list(coefficients)), "planned": planned(study, list(coefficients)), "seeds": differences[scores[0]].seeds, "films": found.data}

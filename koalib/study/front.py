@@ -23,7 +23,7 @@ def typical(phantoms: Phantoms) -> list[int]:
 
 
 @styled
-def phantom_grades(n_patients: int = 200, size: int = 320, seed: int = 0) -> Figure:
+def phantom_grades(n_patients: int = 40, size: int = 320, seed: int = 0) -> Figure:
     """Two rows of five films: as a reader sees them, and with the masks of what makes the grade."""
     phantoms = make_phantoms(n_patients, size, seed)
     rows = typical(phantoms)

@@ -100,7 +100,7 @@ def occlusion_drop(
     pairs = {"joint": (clear, shown["joint"]), "border": (clear, shown["border"]), "joint - border": (shown["border"], shown["joint"])}
     rows = []
     for name, (better, worse) in pairs.items():
-        fall = paired_difference(grade, better, worse, groups, n=resamples, seed=seed)["qwk"]
+        fall = paired_difference(grade, better, worse, groups, n=resamples, seed=seed, only=("qwk",))["qwk"]
         rows.append({"covered": name, "score": "qwk", "value": fall.value, "low": fall.low, "high": fall.high, "films": len(films)})
         rows += [{"covered": name, "score": score, **mean_by_group(values, groups, resamples, seed)} for score, values in harm[name].items()]
     return pd.DataFrame(rows)

@@ -11,7 +11,7 @@ predicted has precision 0. Intervals: 95 % percentile bootstrap over patients or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -216,15 +216,20 @@ def by_group(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 def resampled_scores(
     grade: np.ndarray, p: np.ndarray, groups: np.ndarray, weights: np.ndarray,
-    decision: Decision = "argmax", tuned: np.ndarray | None = None,
+    decision: Decision = "argmax", tuned: np.ndarray | None = None, only: Collection[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """`scores` of each resample, (B,) by name. Films that share a group are drawn together; ``weights`` is (B, G)."""
+    """`scores` of each resample, (B,) by name. Films that share a group are drawn together; ``weights`` is (B, G).
+
+    Args:
+        only: names of the scores that are wanted, all by default; most of the time goes into ``auc_kl2``.
+    """
     grade, p = check_predictions(grade, p)
     codes, rules = group_codes(groups, len(grade)), _decisions(p, decision, tuned)
     found = _from_sums(weights @ by_group(_film_sums(grade, p, rules), codes), rules)
-    chunks = (weights[i : i + _CHUNK, codes] for i in range(0, len(weights), _CHUNK))
-    found["auc_kl2"] = np.concatenate([_auc(p[:, 2:].sum(axis=1), grade >= 2, chunk) for chunk in chunks])
-    return found
+    if only is None or "auc_kl2" in only:
+        chunks = (weights[i : i + _CHUNK, codes] for i in range(0, len(weights), _CHUNK))
+        found["auc_kl2"] = np.concatenate([_auc(p[:, 2:].sum(axis=1), grade >= 2, chunk) for chunk in chunks])
+    return found if only is None else {name: found[name] for name in only}
 
 
 def percentile_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -71,7 +71,7 @@ def kept_scores(
         for strength, shown in worse.items():
             found = [model(shown) for model in models]
             point = np.mean([metrics.scores(grade, p)[score] for p in found])
-            drawn = np.mean([metrics.resampled_scores(grade, p, codes, weights)[score] for p in found], axis=0)
+            drawn = np.mean([metrics.resampled_scores(grade, p, codes, weights, only=(score,))[score] for p in found], axis=0)
             clean = clean or (point, drawn)
             low, high = metrics.percentile_interval(drawn / clean[1])
             rows.append({"arm": arm, "level": strength, "value": point / clean[0], "low": low, "high": high})

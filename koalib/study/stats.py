@@ -10,7 +10,7 @@ small by (S - 1)/S (Rao & Wu 1988, JASA 83:231-241). ``benchmarks/coverage.py`` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,7 @@ class Difference:
 
 def contrast(
     grade: np.ndarray, arms: Sequence[np.ndarray], coefficients: Sequence[float], groups: np.ndarray,
-    n: int = 10_000, seed: int = 0, paired_seeds: bool = True,
+    n: int = 10_000, seed: int = 0, paired_seeds: bool = True, only: Collection[str] | None = None,
 ) -> dict[str, Difference]:
     """Sum of coefficient x score over arms, for every score of `metrics.scores`; an arm's score is its mean over seeds.
 
@@ -44,6 +44,7 @@ def contrast(
         groups: patient or duplicate group of each film, (N,).
         n: resamples.
         paired_seeds: seed s of all arms shares its start and its order of films, so they are drawn together.
+        only: names of the scores that are wanted, all by default.
 
     Raises:
         UserError: arms of different films, or of different numbers of seeds where these are paired.
@@ -64,7 +65,7 @@ def contrast(
     for arm, share in zip(arms, shares, strict=True):
         by_seed = [metrics.scores(grade, p) for p in arm]
         points.append(_mean(by_seed))
-        of_patients = _mean([metrics.resampled_scores(grade, p, codes, weights) for p in arm])
+        of_patients = _mean([metrics.resampled_scores(grade, p, codes, weights, only=only) for p in arm])
         draws.append({name: values + (share - 1 / len(arm)) @ [scores[name] for scores in by_seed] for name, values in of_patients.items()})
     found = {}
     for name in draws[0]:

@@ -121,7 +121,7 @@ def test_comparisons_stand_beside_the_reference_arm_with_itself(empty):
     assert found.comparison[:4].tolist() == [AGAINST_ITSELF.format("neither"), "gct - neither", "both - neither", "both - gct"]
     assert "interaction" not in found.comparison[: len(found) // 2].tolist() and set(found.panel) == {panel.title for panel in find_study("ablation").panels}
     gain = found.set_index(["panel", "comparison"]).loc[(found.panel[0], "both - neither")]
-    answer = stack("ablation", [BOTH, NEITHER]).contrast({BOTH: 1.0, NEITHER: -1.0}, n=100)["four_scores"]
+    answer = stack("ablation", [BOTH, NEITHER]).contrast({BOTH: 1.0, NEITHER: -1.0}, ("four_scores",), n=100)["four_scores"]
     assert gain.four_scores == pytest.approx(answer.value) and (gain.made, gain.planned) == (20, 20)
 
 
