@@ -200,7 +200,7 @@ HARMLESS = {
 #: Changes that destroy what the grade is read from, or make knees that do not exist.
 HARMFUL = {
     "upside_down": Augment(upside_down=0.5),
-    "quarter_turns": Augment(rotate=180),
+    "any_angle": Augment(rotate=180),
     "off_joint": Augment(crop=0.7),
     "heavy_blur": Augment(blur=0.03),
     "elastic": Augment(elastic=0.04),

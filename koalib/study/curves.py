@@ -30,9 +30,9 @@ class Arrival:
 class Speedup:
     """How many times longer the slow arm needs: geometric mean over pairs of runs, with its 95 % interval.
 
-    ``at_least`` is true when a slow run never arrived: then value is a lower bound, low is what it would be had those runs
-    arrived at the end of their watch, and high is infinite. All are NaN when a fast run never arrived, or when the target
-    is no kappa above 0, since the worse arm learned nothing; ``why`` then says which.
+    ``at_least`` is true when a slow run never arrived: then value is a lower bound, low is the limit for times that are
+    restricted to the watch, which are never longer and so have no larger mean, and high is infinite. All are NaN when a
+    fast run never arrived, or when the target is no kappa above 0, since the worse arm learned nothing; ``why`` then says which.
     """
 
     value: float
