@@ -18,7 +18,7 @@ from koalib.data.sources import open_source
 from koalib.errors import UserError
 
 PREPARATION = 1
-"""Part of every fingerprint: raise it when ``resize`` or the way films are turned or cut changes what comes out."""
+"""Part of every fingerprint: raise it when ``resize``, the way films are turned or cut, or what is measured of a film changes."""
 
 
 @dataclass(frozen=True)

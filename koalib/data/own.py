@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from koalib.data.curate import describe_films, twins_of, unique_ids
-from koalib.data.films import Films, films_of
+from koalib.data.films import PREPARATION, Films, films_of
 from koalib.data.images import side_from_name
 from koalib.data.registry import GRADES, TEXTS
 from koalib.data.sources import Source, open_source
@@ -129,7 +129,7 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
 def _facts(source: Source, rows: pd.DataFrame, label: str) -> pd.DataFrame:
     """``describe_films``, kept in the cache as long as no file changes."""
     paths = list(rows["path"])
-    key = hashlib.sha256(f"{source.stamp(paths)} {paths}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{PREPARATION} {source.stamp(paths)} {paths}".encode()).hexdigest()[:16]
     file = cache_dir() / "manifests" / f"{key}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
