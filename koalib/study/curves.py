@@ -73,18 +73,21 @@ def arrival(curve: Curve, goal: float, axis: str = "epoch") -> Arrival:
     return Arrival(float(curve[-1][axis]), False)
 
 
-def speedup(slow: Sequence[Curve], fast: Sequence[Curve], axis: str = "epoch", share: float = SHARE) -> Speedup:
+def speedup(slow: Sequence[Curve], fast: Sequence[Curve], axis: str = "epoch", share: float = SHARE, goal: float | None = None) -> Speedup:
     """Time of the slow arm over time of the fast arm, run by run (same fold, same seed).
 
     The interval is Student's on the log ratios: exact for a log-normal ratio at any number of pairs, where a bootstrap
     of five would be too narrow.
+
+    Args:
+        goal: a validation QWK; None takes the `target` of these two arms.
 
     Raises:
         UserError: the arms have different numbers of runs, or fewer than two.
     """
     if len(slow) != len(fast) or len(slow) < 2:
         raise UserError(f"{len(slow)} and {len(fast)} runs: a speed-up is taken over pairs of runs, at least two")
-    goal = target(slow, fast, share)
+    goal = target(slow, fast, share) if goal is None else goal
     arrivals = [(arrival(s, goal, axis), arrival(f, goal, axis)) for s, f in zip(slow, fast, strict=True)]
     if not all(f.reached for _, f in arrivals):
         why = "a run of the faster arm never reached the target" if goal > 0 else "the worse arm's best validation QWK is not above 0"

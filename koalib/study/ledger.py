@@ -164,10 +164,13 @@ def unseal(study: str, protocol: Path = PROTOCOL) -> dict:
     """Open a study's test predictions, once and for all, and record when and under which protocol.
 
     Raises:
-        UserError: the protocol is missing, not committed, or was changed since; or the study has no runs.
+        UserError: the test was opened for another study; the protocol is missing, not committed, or was changed since;
+            or the study has no runs.
     """
     if record := unsealed(study):
         return record
+    if opened_for := next((file.parent.name for file in sorted(results_dir().glob("*/unsealed.json"))), None):
+        raise UserError(f"{study}: the official test was opened once, for {opened_for}; by docs/protocol.md all other studies are judged on validation films")
     if not read_runs(study):
         raise UserError(f"{study}: the ledger holds no run of it; there is nothing to unseal")
     if not protocol.is_file():

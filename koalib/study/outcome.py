@@ -67,7 +67,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
         "pretrained_source": source, "precision": mode, "commit": begun_at, "versions": versions(), "machine": describe(),
         "finished_at": ledger.now(), "seconds": progress.curve[-1]["seconds"], "best_epoch": _selected(experiment, progress), "curve": progress.curve,
         "decision": decision, "scores": score_splits(predictions),
-        "modules": {"gate": gate_movement(model), "branch": branch_movement(model, model_input(pixels[films.val[:64]], device()))},
+        "modules": {"gate": gate_movement(model), "branch": branch_movement(model, model_input(pixels[films.val[:: max(1, len(films.val) // 64)]], device()))},
     }
     save_checkpoint(model, out / WEIGHTS_FILE, {
         "model": experiment.model, "options": experiment.model_options, "size": experiment.size, "num_classes": losses.outputs(experiment.loss),

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from fake_ledger import fill
 
-from koalib.study import ledger
+from koalib.study import ledger, races
 from koalib.study.claims import BOTH, NEITHER, Answer, _judge, answers
 from koalib.study.comparisons import AGAINST_ITSELF, arm_scores, contrasts, stack, written
 from koalib.study.experiments import find_study
@@ -98,6 +98,25 @@ def test_no_speed_up_is_taken_from_a_pretrained_run_that_never_arrives(empty):
     assert by_id(answers())["C2"].verdict == "not tested here: a run of the faster arm never reached the target"
     shutil.rmtree(file.parent)
     assert by_id(answers())["C2"].verdict == "not run yet (14 of 15 runs)"
+
+
+def test_a_yardstick_with_a_run_that_never_arrives_is_none(empty):
+    fill("transfer", rate={"imagenet": 0.9, "scratch": 0.3, "phantom": 0.5})
+    assert math.isfinite(by_id(answers())["C2"].a_a)
+    file = next((empty / "transfer").glob("*-imagenet-fold3-seed1-*")) / ledger.RUN_FILE
+    record = json.loads(file.read_text())
+    ledger.write_json(file, record | {"curve": [row | {"val_qwk": row["val_qwk"] / 2} for row in record["curve"]]})
+    answer = by_id(answers())["C2"]
+    assert answer.low > 1 and answer.a_a == math.inf and answer.verdict == "inconclusive"
+
+
+def test_races_are_listed_with_their_own_lines(empty):
+    assert races.table().empty
+    fill("transfer", rate={"imagenet": 0.9, "scratch": 0.3, "phantom": 0.5})
+    table = races.table()
+    assert len(table) == 5 and table.times["scratch / ImageNet, epochs (C2)"] == by_id(answers())["C2"].value
+    assert table.times["scratch / phantom, epochs"] == pytest.approx(0.5 / 0.3, rel=0.2)
+    assert table.times["A/A: ImageNet, other seeds, epochs"] == pytest.approx(1, abs=0.2) and (table.pairs == 5).all()
 
 
 def test_stack_aligns_films_seeds_and_folds(empty):
