@@ -57,7 +57,7 @@ def _which(rows: pd.DataFrame) -> str:
 
 
 def transfer_curves() -> Figure | None:
-    """Validation QWK by epoch for the three starts, with the target of C2."""
+    """Validation QWK by epoch for every start that is recorded, with the target of C2."""
     table = curve_table("transfer", list(TRANSFER.values()))
     if not len(table):
         return None
@@ -65,7 +65,7 @@ def transfer_curves() -> Figure | None:
     arms = {name: [rows.to_dict("records") for _, rows in group.groupby("run")] for name, group in table.groupby("arm")}
     pair = [arms.get(TRANSFER[label]) for label in ("from ImageNet", "from scratch")]
     goal = curves.target(*pair) if all(pair) else None
-    return plots.learning_curves(table.assign(arm=table.arm.map(names)), _data("transfer"), "How fast three starts learn", goal=goal)
+    return plots.learning_curves(table.assign(arm=table.arm.map(names)), f"gornale2020, validation films of {table.run.nunique()} runs, study transfer", "How fast each start learns", goal=goal)
 
 
 def _contrasts(study: str, title: str, score: str = "four_scores", thesis: dict[str, float] | None = None) -> Callable[[], Figure | None]:

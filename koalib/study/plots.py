@@ -78,7 +78,8 @@ def learning_curves(table: pd.DataFrame, data: str, title: str = "", axis: str =
             axes.plot(reached[axis].iloc[0], reached[score].iloc[0], "o", ms=6, mfc="white", mec=palette[arm], mew=1.8, zorder=5)
     if goal is not None:
         axes.axhline(goal, color=SOFT, lw=1, ls=(0, (4, 3)), zorder=0)
-        axes.annotate(f"target {goal:.2f}", (0, goal), xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points", color=SOFT, fontsize=8)
+        axes.annotate(f"target {goal:.2f}", (1, goal), xycoords=("axes fraction", "data"), xytext=(-2, -5), textcoords="offset points", color=SOFT, fontsize=8,
+                      ha="right", va="top", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
     axes.set(xlabel=axis, ylabel=label)
     axes.grid(axis="y")
     label_ends(axes, ends, palette)
