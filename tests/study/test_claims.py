@@ -76,7 +76,7 @@ def test_a_claim_that_waits_counts_in_the_family():
     judged = _judge([Answer("C5", "", **gain), waiting])
     assert [a.verdict for a in judged] == ["inconclusive", "not run yet (1 of 2 runs)"]
     assert significance(judged[0]) == "p 0.030, among 2 primary contrasts 0.060 (Holm)" and not significance(judged[1])
-    assert significance(replace(judged[0], p=1e-4, adjusted=4e-4)) == "p < .001, among 2 primary contrasts < .001 (Holm)"
+    assert significance(replace(judged[0], p=1e-4, adjusted=4e-4)) == "p < 0.001, among 2 primary contrasts < 0.001 (Holm)"
 
 
 def test_holm_is_over_the_primary_claims_that_were_tested():
