@@ -194,11 +194,12 @@ def execute(path: Path, out: Path, parameters: dict, students: bool = False, cel
     return Outcome(path.stem, out, time.perf_counter() - started, memory.peak_mb, error)
 
 
-def execute_all(paths: Sequence[Path], target: Path, parameters: dict, students: bool = False, profile: str = "quick") -> Iterator[Outcome]:
+def execute_all(paths: Sequence[Path], target: Path, parameters: dict, students: bool = False) -> Iterator[Outcome]:
     """Execute notebooks into a folder, as many at once as the profile and the cores allow; each outcome as it comes.
 
     Every notebook has a process of its own to be measured in where several run.
     """
+    profile = parameters.get("profile") or "quick"
     at_once = min(AT_ONCE.get(profile, 1), _cores(), len(paths))
     os.environ.update(kernel_environment(at_once))
     target.mkdir(parents=True, exist_ok=True)
@@ -231,7 +232,7 @@ def run(parameters: dict, only: str = "", students: bool = False) -> list[Outcom
 
     paths, started, outcomes = find(only), time.perf_counter(), []
     print(f"{'notebook':<32}{'seconds':>9}{'peak MB':>9}", flush=True)
-    for outcome in execute_all(paths, BUILD / "notebooks", parameters, students, parameters.get("profile") or "quick"):
+    for outcome in execute_all(paths, BUILD / "notebooks", parameters, students):
         outcomes.append(outcome)
         print(f"{outcome.name:<32}{outcome.seconds:>9.1f}{outcome.peak_mb:>9.0f}  {'FAILED: ' + outcome.error if outcome.error else 'ok'}", flush=True)
     outcomes.sort(key=lambda outcome: outcome.name)

@@ -73,7 +73,7 @@ def yardstick(answer: Answer) -> str:
 
 def significance(answer: Answer) -> str:
     """The p-value of a primary contrast, alone and among its family by Holm's method; nothing for other answers."""
-    p, adjusted = (f"{value:.3f}" if value >= 0.001 else "< 0.001" for value in (answer.p, answer.adjusted))
+    p, adjusted = ("< 0.001" if value < 0.001 else f"{value:.3f}" for value in (answer.p, answer.adjusted))
     return f"p {p}, among {answer.family} primary contrasts {adjusted} (Holm)" if answer.family else ""
 
 

@@ -153,3 +153,9 @@ def test_the_documented_coverage_is_the_recorded_one():
     for row in json.loads((ROOT / "data" / "results" / "coverage.json").read_text())["rows"]:
         shares = " | ".join(f"{row[name]:.1%}" for name in ("patients_and_seeds", "one_seed", "films_as_if_independent"))
         assert f"| {100 * row['seed_sd']:.0f} | {row['seeds']} | {shares} |" in text
+
+
+def test_scores_that_are_named_are_the_same_alone(study):
+    grade, patient, a, b = study
+    whole, alone = (stats.paired_difference(grade, a, b, patient, n=50, only=only) for only in (None, ("qwk", "auc_kl2")))
+    assert alone == {name: whole[name] for name in ("qwk", "auc_kl2")}
