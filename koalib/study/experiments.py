@@ -37,6 +37,10 @@ class Arm:
         """Number of runs, the search included."""
         return len(self.folds) * len(self.seeds) + max(len(self.rates) - 1, 0)
 
+    def is_of(self, run: Experiment) -> bool:
+        """Whether a run is one of this arm's, repetitions with other seeds included."""
+        return (run.model, run.variant) == (self.experiment.model, self.experiment.variant)
+
     def _at(self, fold: int | None, seed: int, rate: float | None = None) -> Experiment:
         changes: dict = {"fold": fold, "seed": seed} | ({"lr": rate} if rate else {})
         if self.after is not None:

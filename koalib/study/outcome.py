@@ -28,12 +28,13 @@ PREDICTED = ("val", "oof", "test")
 WEIGHTS_FILE = "model.safetensors"
 
 
-def train(experiment: Experiment, out: Path, *, start: Path | None = None, data: str | Path | None = None, resume: bool = False, deadline: float | None = None,
-          report: Callable[[dict], None] | None = None, bars: bool | None = None) -> dict:
+def train(experiment: Experiment, out: Path, *, start: Path | None = None, data: str | Path | None = None, mode: str | None = None, resume: bool = False,
+          deadline: float | None = None, report: Callable[[dict], None] | None = None, bars: bool | None = None) -> dict:
     """Run one experiment; leave ``model.safetensors``, ``run.json`` and ``predictions.csv.gz`` in ``out``.
 
     Args:
         start: checkpoint to start from where the experiment names an earlier run (``run:RUN``).
+        mode: ``fp32`` or ``bf16``, where the run is to be compared with others; None leaves it to the experiment and this machine.
         resume: go on from the last state; a run that is finished stays as it is.
 
     Returns:
@@ -45,7 +46,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     """
     if resume and (done := _finished(experiment, out)):
         return done if PartialState().is_main_process else {}
-    begun_at = commit()
+    begun_at, mode = commit(), mode or precision(experiment.precision, device())
     dataset = load(experiment.dataset, data=data, n=experiment.patients)
     table = dataset.table
     roles = assign_roles(experiment, table)
@@ -54,11 +55,10 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     torch.manual_seed(experiment.seed)
     model = create(experiment.model, str(start or experiment.pretrained), num_classes=losses.outputs(experiment.loss), **experiment.model_options)
     source = experiment.pretrained if start else model.pretrained_source
-    model, progress = fit(experiment, model, films, out, resume=resume, deadline=deadline, report=report, bars=bars)
+    model, progress = fit(experiment, model, films, out, mode=mode, resume=resume, deadline=deadline, report=report, bars=bars)
 
     if not PartialState().is_main_process:  # the others have done their share of every step
         return {}
-    mode = precision(experiment.precision, device())
     predictions = predictions_of(model, dataset, pixels, roles, mode)
     decision = decision_rule(predictions)
     record = {

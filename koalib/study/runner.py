@@ -195,12 +195,24 @@ def run_one(study: str, task: Task, data: str | Path | None = None, seconds: flo
 def _train(study: str, task: Task, folder: Path, data: str | Path | None, deadline: float | None) -> None:
     """Train; a failure is recorded with the seed that the run is repeated with, unless the ledger holds the run."""
     try:
-        train(task.experiment, folder, start=_start_file(study, task.experiment), data=data, resume=True, deadline=deadline, report=print_epoch)
+        train(task.experiment, folder, start=_start_file(study, task.experiment), data=data, mode=_numbers(study, task.experiment), resume=True, deadline=deadline,
+              report=print_epoch)
     except TrainingFailed as error:
         if not task.weights_only:
             record = {"experiment": task.experiment.as_dict(), "seed": task.experiment.seed, "fold": task.experiment.fold, "failed": str(error)}
             ledger.publish_failure(study, task.experiment.run_name, record | {"repeated_with_seed": _next_free_seed(study, task)})
         raise
+
+
+def _numbers(study: str, experiment: Experiment) -> str | None:
+    """``fp32`` or ``bf16``, as in the runs that this one is compared with or, where only its weights are made again, in its own record.
+
+    Machines choose differently, and arms of a panel must not differ in that too. None while nothing is recorded.
+    """
+    look = recorded(study)
+    rivals = [e for panel in find_study(study).panels if any(arm.is_of(experiment) for arm in panel.arms) for arm in panel.arms for e in arm.runs(look)]
+    records = (look(e.run_name) for e in (experiment, *rivals))
+    return next((record["precision"] for record in records if record and "precision" in record), None)
 
 
 def _next_free_seed(study: str, task: Task) -> int | None:

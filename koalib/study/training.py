@@ -54,13 +54,14 @@ class Films:
     val: np.ndarray
 
 
-def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, resume: bool = False, deadline: float | None = None,
+def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, mode: str | None = None, resume: bool = False, deadline: float | None = None,
         report: Callable[[dict], None] | None = None, after_step: Callable[[nn.Module, str], None] | None = None,
         bars: bool | None = None) -> tuple[nn.Module, Progress]:
     """Train ``model`` and return it with its selected weights, and the curve by epoch.
 
     Args:
         out: folder of the state that ``resume`` goes on from.
+        mode: ``fp32`` or ``bf16``; None leaves it to the experiment and this machine.
         deadline: ``time.monotonic()`` after which the state is saved and ``OutOfTime`` raised.
         report: called with each epoch's row of the curve.
         after_step: called after each step with the averaged network and the precision it runs in.
@@ -73,7 +74,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, re
     """
     keep_memory()
     accelerator = Accelerator(cpu=best_device().type == "cpu", mixed_precision="no")  # ours is the one autocast, whatever the launcher is configured for
-    mode = precision(experiment.precision, accelerator.device)
+    mode = mode or precision(experiment.precision, accelerator.device)
     world, rank = accelerator.num_processes, accelerator.process_index
     batch = min(experiment.batch, len(films.train))
     if batch < world:

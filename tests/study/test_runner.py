@@ -64,6 +64,20 @@ def test_a_start_that_is_shipped_is_not_trained_again(study: Study, tmp_path: Pa
     assert again["scores"] == after["scores"]
 
 
+def test_arms_that_are_compared_are_computed_alike(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(runner, "train", lambda experiment, out, **options: asked.append(options["mode"]))
+    monkeypatch.setattr(ledger, "publish_run", lambda *found: None)
+    first, second = (TINY.but(variant="a", seed=seed) for seed in (0, 1))
+    runner.run_one("small", runner.Task(first))
+    ledger.write_json(ledger.results_dir() / "small" / first.run_name / ledger.RUN_FILE, {"precision": "bf16"})
+    (ledger.results_dir() / "small" / first.run_name / ledger.PREDICTIONS_FILE).touch()
+    for experiment in (second, second.but(seed=7), START):
+        runner.run_one("small", runner.Task(experiment))
+    runner.run_one("small", runner.Task(first, weights_only=True))
+    assert asked == [None, "bf16", "bf16", None, "bf16"], "a start is compared with nothing; weights made again are those that were recorded"
+
+
 def test_minutes_stop_it_and_the_next_call_goes_on(study: Study) -> None:
     runner.run_study("small", minutes=1e-6)
     assert ledger.read_runs("small") == []
