@@ -188,7 +188,7 @@ ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
 
 # ---------------------------------------------------------------- loss and learning strategy: thesis sections 4.1.1, 4.1.2
 
-_loss = Experiment("chen2018", LITE0, "imagenet", size=160, epochs=8)
+_loss = Experiment("chen2018", LITE0, "imagenet", size=128, epochs=8)
 LOSS = Study("loss", "4.1.1, 4.1.2: losses and schedules", (Panel("EfficientNet-Lite0 from ImageNet", (
     *(Arm(_loss.but(loss=loss, variant=loss), seeds=(0, 1, 2)) for loss in ("soft", "ce", "weighted", "corn")),
     Arm(_loss.but(schedule="step", variant="soft_step"), seeds=(0, 1, 2)),
