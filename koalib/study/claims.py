@@ -18,7 +18,7 @@ from koalib.study.verdicts import PRIMARY, claim_verdict, first_of_its_kind, mod
 CONVNEXT_T, CONVWGCNET_T = "convnext_tiny.fb_in1k/imagenet", "convwgcnet_tiny/imagenet"
 RIVALS_T = tuple(f"{model}/imagenet" for model in ("resnet50.a1_in1k", "mobilevit_s.cvnets_in1k", "vgg16.tv_in1k", "mobilenetv3_large_100.ra_in1k", "swin_tiny_patch4_window7_224.ms_in1k", "densenet121.ra_in1k"))
 STAND_IN = "convnext_atto/from_chen2018"
-RIVALS = tuple(f"{model}/from_chen2018" for model in ("resnet18", "mobilevit_xs", "densenet121", "deit_tiny_patch16_224", "mobilenetv3_large_100", "vgg11_bn"))
+RIVALS = tuple(f"{model}/from_chen2018" for model in ("resnet18", "mobilevit_xs", "densenet121", "deit_tiny_patch16_224", "mobilenetv3_large_100"))
 ATTO = "convwgcnet_atto"
 NEITHER, GCT, WAVELET, BOTH = TWO_BY_TWO_ARMS = tuple(f"{ATTO}/{name}" for name in ("neither", "gct", "wavelet", "both"))
 ON_ATTO = "stand-in ConvNeXt-Atto, pretrained on chen2018: "

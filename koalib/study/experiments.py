@@ -149,7 +149,7 @@ TRANSFER = Study("transfer", "C2: pretrained against scratch", (Panel("Efficient
 
 #: learning rate from scratch on chen2018
 _SMALL = {"convnext_atto": 5e-4, "convwgcnet_atto": 5e-4, "resnet18": 1e-3, "mobilevit_xs": 1e-3, "densenet121": 1e-3,
-          "deit_tiny_patch16_224": 5e-4, "mobilenetv3_large_100": 1e-3, "vgg11_bn": 3e-4}
+          "deit_tiny_patch16_224": 5e-4, "mobilenetv3_large_100": 1e-3}
 _TUNED = (1e-4, 3e-4, 1e-3)  #: tried for every network on gornale2020
 _LAYER_SCALE = 1.0  #: of ConvNeXt from scratch; timm's 1e-6 is meant for hundreds of epochs
 _COMPARED = ("convnext_tiny.fb_in1k", "convwgcnet_tiny", "resnet50.a1_in1k", "mobilevit_s.cvnets_in1k", "vgg16.tv_in1k",
@@ -162,11 +162,11 @@ def _of_modules(model: str) -> float:
 
 
 def _architectures() -> Study:
-    common = Experiment("chen2018", "", size=128, epochs=10, variant="chen2018")
-    tuned = Experiment("gornale2020", "", size=128, epochs=15, ema=0.99, variant="from_chen2018")
+    common = Experiment("chen2018", "", size=96, epochs=8, variant="chen2018")
+    tuned = Experiment("gornale2020", "", size=96, epochs=8, ema=0.99, variant="from_chen2018")
     first = tuple(common.but(model=model, lr=lr, new_module_lr=_of_modules(model), layer_scale=_LAYER_SCALE if "atto" in model else None) for model, lr in _SMALL.items())
     small = tuple(Arm(tuned.but(model=e.model, new_module_lr=_of_modules(e.model)), FIVE, AGAIN if e.model == "convnext_atto" else (0,), _TUNED, after=e) for e in first)
-    imagenet = tuple(Arm(tuned.but(model=model, pretrained="imagenet", size=224, new_module_lr=_of_modules(model), variant="imagenet"), FIVE, AGAIN if model == _COMPARED[0] else (0,), _TUNED, needs=HUB) for model in _COMPARED)
+    imagenet = tuple(Arm(tuned.but(model=model, pretrained="imagenet", size=224, epochs=15, new_module_lr=_of_modules(model), variant="imagenet"), FIVE, AGAIN if model == _COMPARED[0] else (0,), _TUNED, needs=HUB) for model in _COMPARED)
     panels = (Panel("from the training films of chen2018", small), Panel("from ImageNet", imagenet))
     return Study("architectures", "C1, C3: ConvNeXt against the other families", panels, first=first)
 
