@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from koalib.study import curves, mechanism, races
 from koalib.study.comparisons import Stack, arm, made, modules, planned, stack
 from koalib.study.stats import Difference, holm
+from koalib.study.style import signed
 from koalib.study.verdicts import PRIMARY, claim_verdict, first_of_its_kind, modules_moved
 
 CONVNEXT_T, CONVWGCNET_T = "convnext_tiny.fb_in1k/imagenet", "convwgcnet_tiny/imagenet"
@@ -22,6 +23,7 @@ RIVALS = tuple(f"{model}/from_chen2018" for model in ("resnet18", "mobilevit_xs"
 ATTO = "convwgcnet_atto"
 NEITHER, GCT, WAVELET, BOTH = TWO_BY_TWO_ARMS = tuple(f"{ATTO}/{name}" for name in ("neither", "gct", "wavelet", "both"))
 ON_ATTO = "stand-in ConvNeXt-Atto, pretrained on chen2018: "
+PLAIN_BRANCH = f"{ATTO}/unshuffle"  #: the control of ``both`` whose branch is as large and has no wavelet
 GAIN = {BOTH: 1.0, NEITHER: -1.0}
 SYNERGY = {BOTH: 1.0, GCT: -1.0, WAVELET: -1.0, NEITHER: 1.0}
 
@@ -64,7 +66,7 @@ def answers() -> list[Answer]:
         _speed(),
         _lead(),
         _level("C4", CONVWGCNET_T, "ablation", BOTH),
-        _contrast("C5", "ablation", GAIN, "four_scores", ON_ATTO + "mean of the four scores, both modules - neither", reference=NEITHER),
+        _contrast("C5", "ablation", GAIN, "four_scores", ON_ATTO + "mean of the four scores, both modules - neither", reference=NEITHER, note=_owed_to_wavelets()),
         _contrast("C6", "ablation", SYNERGY, "four_scores", ON_ATTO + "interaction of gates and wavelets, mean of the four scores", reference=NEITHER),
         _mechanism("C7", ("noise",), "QWK kept under noise, with wavelets - without", WAVELET, "branch"),
         _mechanism("C7", ("bands", "all"), "first stage's energy inside the joint over outside, with wavelets - without", WAVELET, "branch", "doublings"),
@@ -113,12 +115,22 @@ def _answer(claim: str, study: str, arms: Sequence[str], found: Difference | cur
     return Answer(claim, measured, runs=made(study, arms), planned=planned(study, arms), **numbers, **more)
 
 
-def _contrast(claim: str, study: str, coefficients: dict[str, float], score: str, measured: str, reason: str = "", unit: str = "points", reference: str = "") -> Answer:
+def _contrast(claim: str, study: str, coefficients: dict[str, float], score: str, measured: str, reason: str = "", unit: str = "points", reference: str = "", note: str = "") -> Answer:
     """The answer of a linear contrast between arms on the films that all of them graded; ``reference`` is the A/A arm."""
     found = stack(study, list(coefficients))
     difference = found.contrast(coefficients, (score,))[score] if found else None
     reason = reason or _still(study, list(coefficients))
-    return _answer(claim, study, list(coefficients), difference, measured, reason=reason, films=found.data if found else "", unit=unit, a_a=_same_arm(study, reference, score))
+    return _answer(claim, study, list(coefficients), difference, measured, reason=reason, films=found.data if found else "", unit=unit, note=note, a_a=_same_arm(study, reference, score))
+
+
+def _owed_to_wavelets() -> str:
+    """What both modules add to the same network whose branch is as large and has no wavelet, in words; nothing before that control is whole."""
+    found = stack("ablation", [BOTH, PLAIN_BRANCH])
+    if not found or made("ablation", [PLAIN_BRANCH]) < planned("ablation", [PLAIN_BRANCH]):
+        return ""
+    d = found.contrast({BOTH: 1.0, PLAIN_BRANCH: -1.0}, ("four_scores",))["four_scores"]
+    value, low, high = (signed(100 * x) for x in (d.value, d.low, d.high))
+    return f"over a branch as large without wavelets (exploratory, {d.seeds} seed{'s' * (d.seeds > 1)}): {value} points ({low} to {high})"
 
 
 def _same_arm(study: str, reference: str, score: str) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -151,6 +152,9 @@ def test_a_control_is_compared_with_both_modules_too(empty):
     found = contrasts("ablation", ("four_scores",), n=100).set_index("comparison")
     assert found.loc["both - unshuffle"].four_scores > 0.2 and found.loc["both - unshuffle"].seeds == 1
     assert "both - conv5" not in found.index
+    assert re.fullmatch(r"over a branch as large without wavelets \(exploratory, 1 seed\): \+[234]\d\.\d points \(\S+ to \S+\)", by_id(answers())["C5"].note)
+    shutil.rmtree(next((empty / "ablation").glob("*-unshuffle-fold4-*")))
+    assert not by_id(answers())["C5"].note
 
 
 def test_a_table_names_every_arm_and_its_runs(empty):
