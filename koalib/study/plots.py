@@ -72,14 +72,14 @@ def learning_curves(table: pd.DataFrame, data: str, title: str = "", axis: str =
             axes.plot(run[axis], run[score], color=palette[arm], lw=0.8, alpha=0.35)
         mean = rows.groupby("epoch")[[score, "seconds"]].mean().reset_index()
         axes.plot(mean[axis], mean[score], color=palette[arm], lw=2.2)
-        ends[arm] = (mean[axis].iloc[-1], mean[score].iloc[-1])
+        ends[arm] = mean[score].iloc[-1]
         reached = mean[mean[score] >= goal] if goal is not None else mean[:0]
         if len(reached):
             axes.plot(reached[axis].iloc[0], reached[score].iloc[0], "o", ms=6, mfc="white", mec=palette[arm], mew=1.8, zorder=5)
     if goal is not None:
         axes.axhline(goal, color=SOFT, lw=1, ls=(0, (4, 3)), zorder=0)
-        axes.annotate(f"target {goal:.2f}", (1, goal), xycoords=("axes fraction", "data"), xytext=(-2, -5), textcoords="offset points", color=SOFT, fontsize=8,
-                      ha="right", va="top", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
+        name = f"target {goal:.2f}"  # a label among the others, so that none lies over another
+        ends, palette = ends | {name: goal}, palette | {name: SOFT}
     axes.set(xlabel=axis, ylabel=label)
     axes.grid(axis="y")
     label_ends(axes, ends, palette)
@@ -185,7 +185,7 @@ def lines(table: pd.DataFrame, data: str, title: str = "", xlabel: str = "level"
     for arm, rows in table.groupby("arm", sort=False):
         axes.fill_between(rows.level, rows.low, rows.high, color=palette[arm], alpha=0.13, lw=0)
         axes.plot(rows.level, rows.value, "o-", ms=4, color=palette[arm])
-        ends[arm] = (rows.level.iloc[-1], rows.value.iloc[-1])
+        ends[arm] = rows.value.iloc[-1]
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(axis="y")
     label_ends(axes, ends, palette)
@@ -201,7 +201,7 @@ def two_by_two(cells: Mapping[str, Interval], data: str, title: str = "", label:
         values = [cells[cell]["value"] for cell in pair]
         errors = np.abs([[cells[c]["value"] - cells[c][end] for c in pair] for end in ("low", "high")])
         axes.errorbar(np.arange(2) + shift, values, yerr=errors, fmt="o-", ms=6, elinewidth=1.2, color=palette[name])
-        ends[name] = (1 + shift, values[1])
+        ends[name] = values[1]
     axes.set(xticks=(0, 1), xticklabels=("no gates", "gates (GCT)"), xlim=(-0.25, 1.25), ylabel=f"{label}, 95 % interval")
     axes.grid(axis="y")
     label_ends(axes, ends, palette)

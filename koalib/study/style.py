@@ -69,13 +69,12 @@ def spread(positions: np.ndarray, gap: float) -> np.ndarray:
     return out[np.argsort(order, kind="stable")]
 
 
-def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, str]) -> None:
-    """Write each line's name beside its end (x, y), moved apart where they would overlap."""
+def label_ends(axes: Axes, ends: dict[str, float], colours: dict[str, str]) -> None:
+    """Write each line's name right of the axes at the height of its end, moved apart where they would overlap."""
     low, high = axes.get_ylim()
-    heights = spread(np.array([y for _, y in ends.values()]), 0.075 * (high - low))
-    x = max(x for x, _ in ends.values())
+    heights = spread(np.array(list(ends.values())), 0.075 * (high - low))
     for name, height in zip(ends, heights, strict=True):
-        axes.annotate(name, (x, height), xytext=(6, 0), textcoords="offset points", va="center", color=colours[name], fontsize=9, annotation_clip=False)
+        axes.annotate(name, (1, height), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center", color=colours[name], fontsize=9, annotation_clip=False)
 
 
 def signed(value: float, digits: int = 1) -> str:
