@@ -81,13 +81,14 @@ class Panel:
 
     def comparisons(self) -> dict[str, dict[str, float]]:
         """What is compared: its name -> coefficient of each arm's score, by the arm's name."""
-        named = {self.label(arm): arm.name for arm in self.arms}
-        first = next(iter(named))
-        found = {f"{label} - {first}": {name: 1.0, named[first]: -1.0} for label, name in named.items() if label != first}
+        crossed = self.arms[:4] if self.factorial else self.arms
+        reference, last = crossed[0], crossed[-1]
+        found = {f"{self.label(arm)} - {self.label(reference)}": {arm.name: 1.0, reference.name: -1.0} for arm in crossed[1:]}
         if self.factorial:
-            found |= factorial(*(arm.name for arm in self.arms[:4]))
-            both, controls = self.arms[3], self.arms[4:]  # a control differs from ``both`` in the one thing it controls for
-            found |= {f"{self.label(both)} - {self.label(arm)}": {both.name: 1.0, arm.name: -1.0} for arm in controls}
+            found |= factorial(*(arm.name for arm in crossed))
+        for control in self.arms[len(crossed):]:  # it differs from the last of the 2 x 2, both modules, in the one thing that it controls for
+            found |= {f"{self.label(control)} - {self.label(reference)}": {control.name: 1.0, reference.name: -1.0},
+                      f"{self.label(last)} - {self.label(control)}": {last.name: 1.0, control.name: -1.0}}
         return found
 
 

@@ -77,8 +77,9 @@ def _contrasts(study: str, title: str, score: str = "four_scores", thesis: dict[
             rows.append({"label": panel})
             films += list(found.films.unique())
             for row in found.itertuples():
-                runs = "" if row.made == row.planned else f" ({row.made} of {row.planned} runs)"
-                rows.append({"label": row.comparison + runs, "value": 100 * getattr(row, score), "low": 100 * getattr(row, f"{score}_low"), "high": 100 * getattr(row, f"{score}_high"),
+                missing = [] if row.made == row.planned else [f"{row.made} of {row.planned} runs"]
+                fewer = [f"{row.seeds} seed"] if row.seeds < found.seeds.max() and not row.comparison.startswith("A/A") else []
+                rows.append({"label": ", ".join([row.comparison, *missing, *fewer]), "value": 100 * getattr(row, score), "low": 100 * getattr(row, f"{score}_low"), "high": 100 * getattr(row, f"{score}_high"),
                              "thesis": (thesis or {}).get(row.comparison, np.nan)})
         return plots.forest(pd.DataFrame(rows), "; ".join(dict.fromkeys(films)), title) if rows else None
     return draw
