@@ -46,7 +46,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     """
     if resume and (done := _finished(experiment, out)):
         return done if PartialState().is_main_process else {}
-    begun_at, mode = commit(), mode or precision(experiment.precision, device())
+    begun_at, mode = commit(), precision(mode or experiment.precision, device())
     dataset = load(experiment.dataset, data=data, n=experiment.patients)
     table = dataset.table
     roles = assign_roles(experiment, table)

@@ -74,7 +74,7 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, mo
     """
     keep_memory()
     accelerator = Accelerator(cpu=best_device().type == "cpu", mixed_precision="no")  # ours is the one autocast, whatever the launcher is configured for
-    mode = mode or precision(experiment.precision, accelerator.device)
+    mode = precision(mode or experiment.precision, accelerator.device)
     world, rank = accelerator.num_processes, accelerator.process_index
     batch = min(experiment.batch, len(films.train))
     if batch < world:
