@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from koalib.study import curves, mechanism, races
 from koalib.study.comparisons import Stack, arm, made, modules, planned, stack
+from koalib.study.runner import recorded
 from koalib.study.stats import Difference, holm
 from koalib.study.style import signed
 from koalib.study.verdicts import PRIMARY, claim_verdict, first_of_its_kind, modules_moved
@@ -24,6 +25,7 @@ ATTO = "convwgcnet_atto"
 NEITHER, GCT, WAVELET, BOTH = TWO_BY_TWO_ARMS = tuple(f"{ATTO}/{name}" for name in ("neither", "gct", "wavelet", "both"))
 ON_ATTO = "stand-in ConvNeXt-Atto, pretrained on chen2018: "
 PLAIN_BRANCH = f"{ATTO}/unshuffle"  #: the control of ``both`` whose branch is as large and has no wavelet
+LEARNT = 0.2  #: validation QWK ("slight agreement" ends here, Landis & Koch 1977) under which a network is said to have learnt next to nothing
 GAIN = {BOTH: 1.0, NEITHER: -1.0}
 SYNERGY = {BOTH: 1.0, GCT: -1.0, WAVELET: -1.0, NEITHER: 1.0}
 
@@ -156,7 +158,19 @@ def _lead() -> Answer:
     model, rivals = (CONVNEXT_T, RIVALS_T) if here else (STAND_IN, RIVALS)
     reason = "" if here else arm("architectures", CONVNEXT_T).needs
     coefficients = {model: 1.0} | {name: -1.0 / len(rivals) for name in rivals}
-    return _contrast("C3", "architectures", coefficients, "accuracy", f"{'' if here else 'stand-in '}{model} - mean of {len(rivals)} others, accuracy", reason, reference=model)
+    return _contrast("C3", "architectures", coefficients, "accuracy", f"{'' if here else 'stand-in '}{model} - mean of {len(rivals)} others, accuracy", reason, reference=model,
+                     note="" if here else _lame(rivals))
+
+
+def _lame(arms: Sequence[str]) -> str:
+    """Which of these arms start from a run that learnt next to nothing, in words: a lead over them says little."""
+    look, found = recorded("architectures"), {}
+    for name in arms:
+        record = look(arm("architectures", name).after.run_name)
+        if record and record["scores"]["val"]["qwk"]["value"] < LEARNT:
+            found[name.split("/")[0]] = record["scores"]["val"]["qwk"]["value"]
+    names = " and ".join(f"{name} (QWK {kappa:.2f})" for name, kappa in found.items())
+    return f"of the others, {names} had learnt next to nothing on chen2018" if found else ""
 
 
 def _speed() -> Answer:
@@ -174,12 +188,12 @@ def _mechanism(claim: str, place: tuple[str, ...], measured: str, alone: str, pa
 
     The claim needs its own ``part`` to have moved, in the arm that has it ``alone`` and in both together.
     """
-    recorded = mechanism.measurement()
+    taken = mechanism.measurement()
     for key in place:
-        recorded = recorded.get(key, {})
-    found = Difference(recorded["value"], recorded["low"], recorded["high"], math.nan, recorded["seeds"]) if recorded else None
+        taken = taken.get(key, {})
+    found = Difference(taken["value"], taken["low"], taken["high"], math.nan, taken["seeds"]) if taken else None
     return _answer(claim, "mechanism", TWO_BY_TWO_ARMS, found, f"ConvNeXt-Atto trained on phantoms: {measured}", films="phantom" if found else "", unit=unit,
-                   reason=_still("mechanism", (alone, BOTH), (part,)), a_a=recorded["a_a"] if found and recorded["a_a"] is not None else math.inf)
+                   reason=_still("mechanism", (alone, BOTH), (part,)), a_a=taken["a_a"] if found and taken["a_a"] is not None else math.inf)
 
 
 def _still(study: str, arms: Sequence[str], parts: Sequence[str] = ("gate", "branch")) -> str:
