@@ -77,7 +77,8 @@ class Panel:
 
     def label(self, arm: Arm) -> str:
         """The shortest name of an arm that is clear within the panel."""
-        return arm.experiment.variant if len({a.experiment.model for a in self.arms}) == 1 else arm.name
+        models, variants = ({getattr(a.experiment, part) for a in self.arms} for part in ("model", "variant"))
+        return arm.experiment.variant if len(models) == 1 else arm.experiment.model if len(variants) == 1 else arm.name
 
     def comparisons(self) -> dict[str, dict[str, float]]:
         """What is compared: its name -> coefficient of each arm's score, by the arm's name."""
