@@ -185,7 +185,7 @@ def execute(path: Path, out: Path, parameters: dict, students: bool = False, cel
             done = papermill.execute_notebook(
                 without_solutions(notebook) if students else notebook, str(out), parameters,
                 kernel_name=KERNEL, cwd=str(out.parent), progress_bar=False, start_timeout=300, timeout=cell_limit,
-                store_widget_state=False, extra_arguments=["--log-level=ERROR"],
+                store_widget_state=False, extra_arguments=["--log-level=CRITICAL"],  # a kernel that is interrupted on its way out calls that an error
             )
             error = unfinished(done)
         except PapermillExecutionError as failure:
