@@ -41,12 +41,12 @@ class Precedent:
 
     date: str  #: ISO 8601
     what: str
-    where: str
+    where: str  #: its address
 
 
 THESIS_YEAR = 2025
 PRECEDENTS = (
-    Precedent("2023-06-27", "ConvNeXt-Tiny graded knee osteoarthritis in a public application", "huggingface.co/spaces/LightFury9/knee_osteoarthritis_classification, history of its files"),
+    Precedent("2023-06-27", "ConvNeXt-Tiny graded knee osteoarthritis in a public application (history of its files)", "https://huggingface.co/spaces/LightFury9/knee_osteoarthritis_classification"),
 )  #: for C10; a search may add to it, and one is enough
 
 CLAIMS = {claim.id: claim for claim in (
@@ -129,12 +129,12 @@ def modules_moved(gate: float | None = None, branch: float | None = None) -> str
 
 
 def first_of_its_kind() -> tuple[str, str]:
-    """C10: the verdict on "for the first time", and the precedent it rests on."""
+    """C10: the verdict on "for the first time", and the precedent it rests on, in Markdown."""
     earlier = [p for p in PRECEDENTS if int(p.date[:4]) < THESIS_YEAR]
     if not earlier:
         return "not settled here", "no earlier work is known to us, which is no proof that there is none"
     first = min(earlier, key=lambda p: p.date)
-    return FAILS, f"{first.date}: {first.what} ({first.where})"
+    return FAILS, f"{first.date}: [{first.what}]({first.where})"  # a bare address would widen every table it stands in
 
 
 def f1_bound(precision: float, recall: float) -> float:
