@@ -138,3 +138,7 @@ def test_peak_memory_sees_children():
     with notebooks.PeakMemory(interval=0.01) as memory:
         subprocess.run([sys.executable, "-c", "import time; x = bytearray(200 << 20); time.sleep(.3)"], check=True)
     assert memory.peak_mb == pytest.approx(210, abs=20)
+
+
+def test_the_notebook_that_is_begun_first_is_one_of_ours():
+    assert [path.name for path in notebooks.find() if path.name.startswith(notebooks.LONGEST)] == ["05_convwgcnet_ablation.ipynb"]

@@ -82,6 +82,20 @@ def answers() -> list[Answer]:
     ])
 
 
+def amount(answer: Answer) -> str:
+    """An answer's value with its 95 % interval in its unit, or a dash while nothing is recorded."""
+    if math.isnan(answer.value):
+        return "-"
+    if answer.unit == "times":
+        high = "no upper bound" if math.isinf(answer.high) else f"{answer.high:.1f}"
+        return f"{answer.value:.1f} times ({answer.low:.1f} to {high})"
+    if answer.unit == "doublings":
+        return f"{signed(answer.value, 2)} doublings ({signed(answer.low, 2)} to {signed(answer.high, 2)})"
+    if answer.unit == "percent":
+        return f"{100 * answer.value:.1f} % ({100 * answer.low:.1f} to {100 * answer.high:.1f})"
+    return f"{signed(100 * answer.value)} points ({signed(100 * answer.low)} to {signed(100 * answer.high)})"
+
+
 def _judge(found: list[Answer]) -> list[Answer]:
     """Give each answer the protocol's words: missing runs first, then reasons, then interval, Holm's p and A/A.
 
@@ -129,16 +143,9 @@ def _contrast(claim: str, study: str, coefficients: dict[str, float], score: str
 
 
 def _beside() -> str:
-    """What else is known of C5's gain, in words: of each contrast of ``BESIDE`` that is recorded whole."""
-    said = []
-    for study, coefficients, words in BESIDE:
-        found = stack(study, list(coefficients))
-        if not found or made(study, list(coefficients)) < planned(study, list(coefficients)):
-            continue
-        d = found.contrast(coefficients, ("four_scores",))["four_scores"]
-        value, low, high = (signed(100 * x) for x in (d.value, d.low, d.high))
-        said.append(f"{words} (exploratory, {d.seeds} seed{'s' * (d.seeds > 1)}): {value} points ({low} to {high})")
-    return "; ".join(said)
+    """What else is known of C5's gain, in words: of each contrast of ``BESIDE`` that is recorded whole and whose modules moved."""
+    found = {words: _contrast("C5", study, coefficients, "four_scores", words) for study, coefficients, words in BESIDE}
+    return "; ".join(f"{words} (exploratory, {a.seeds} seed{'s' * (a.seeds > 1)}): {amount(a)}" for words, a in found.items() if _complete(a) and not a.reason)
 
 
 def _same_arm(study: str, reference: str, score: str) -> float:

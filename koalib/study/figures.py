@@ -22,6 +22,7 @@ from koalib.study.front import phantom_grades
 from koalib.study.style import save
 from koalib.study.card import CARD, card_block
 from koalib.study.tables import README, renew_block, results_block
+from koalib.study.verdicts import CLAIMS
 
 TRANSFER = {"from ImageNet": "tf_efficientnet_lite0/imagenet", "from the phantom": "tf_efficientnet_lite0/phantom", "from scratch": "tf_efficientnet_lite0/scratch"}
 
@@ -68,11 +69,12 @@ def transfer_curves() -> Figure | None:
     return plots.learning_curves(table.assign(arm=table.arm.map(names)), f"gornale2020, validation films of {table.run.nunique()} runs, study transfer", "How fast each start learns", goal=goal)
 
 
-def _contrasts(study: str, title: str, score: str = "four_scores", thesis: dict[str, float] | None = None) -> Callable[[], Figure | None]:
-    """Every recorded comparison of a study in points, panel by panel, the reference with itself first; ``thesis``: what it claims of which."""
+def _contrasts(study: str, title: str, score: str = "four_scores", thesis: dict[str, float] | None = None, only: str = "") -> Callable[[], Figure | None]:
+    """Every recorded comparison of a study in points, or those that ``only`` matches, panel by panel, the reference with itself first; ``thesis``: what it claims of which."""
     def draw() -> Figure | None:
         rows, films = [], []
         table = contrasts(study, (score,))
+        table = table[table.comparison.str.match(only)] if len(table) else table
         for panel, found in table.groupby("panel", sort=False) if len(table) else ():
             rows.append({"label": panel})
             films += list(found.films.unique())
@@ -118,6 +120,7 @@ def _shipped_data(table: pd.DataFrame) -> str:
     return f"{table.dataset.iloc[0]}, {len(table)} films ({SELECTED_ON[shipped.latest()]}), after its temperature"
 
 
+_C5 = {"both - neither": 100 * CLAIMS["C5"].claimed[0]}
 FIGURE_MAKERS: dict[str, Callable[[], Figure | None]] = {
     "phantoms": phantom_grades,
     "protocol": _arms("protocol", "What twins of test films in the training set are worth"),
@@ -125,7 +128,8 @@ FIGURE_MAKERS: dict[str, Callable[[], Figure | None]] = {
     "transfer_curves": transfer_curves,
     "architectures": _arms("architectures", "The compared families, one common start"),
     "architectures_imagenet": _arms("architectures", "The compared families from ImageNet", thesis=0.863, part=1),
-    "ablation_forest": _contrasts("ablation", "What gates and wavelets add: mean of accuracy, precision, recall, F1", thesis={"both - neither": 2.4}),
+    "ablation_forest": _contrasts("ablation", "What gates and wavelets add: mean of accuracy, precision, recall, F1", thesis=_C5),
+    "ablation_questions": _contrasts("ablation", "What C5 and C6 ask: mean of accuracy, precision, recall, F1", thesis=_C5, only="A/A|interaction|(gct|wavelet|both) - neither|both - (gct|wavelet|unshuffle)$"),
     "ablation_arms": _arms("ablation", "Every arm of ablation A"),
     "loss": _arms("loss", "Losses and schedules"),
     "headline_confusion": headline_confusion,

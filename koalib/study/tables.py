@@ -11,12 +11,11 @@ import pandas as pd
 from koalib.errors import UserError
 from koalib.paths import ROOT, atomic_write
 from koalib.study import external, headline, ledger, shipped
-from koalib.study.claims import Answer, answers
+from koalib.study.claims import Answer, amount, answers
 from koalib.study.comparisons import SELECTED_ON, arm_runs, made, planned
 from koalib.study.experiments import STUDIES, find_study
 from koalib.study.metrics import decide, summary
 from koalib.study.runner import progress
-from koalib.study.style import signed
 from koalib.study.verdicts import CLAIMS
 
 README = ROOT / "README.md"
@@ -37,20 +36,6 @@ def interval(score: Mapping[str, float], digits: int = 3) -> str:
 def rounded(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     """A table for the page: numbers rounded, what the ledger does not hold called ``not recorded yet``."""
     return table.round(digits).astype(object).where(table.notna(), "not recorded yet")
-
-
-def amount(answer: Answer) -> str:
-    """An answer's value with its 95 % interval in its unit, or a dash while nothing is recorded."""
-    if math.isnan(answer.value):
-        return "-"
-    if answer.unit == "times":
-        high = "no upper bound" if math.isinf(answer.high) else f"{answer.high:.1f}"
-        return f"{answer.value:.1f} times ({answer.low:.1f} to {high})"
-    if answer.unit == "doublings":
-        return f"{signed(answer.value, 2)} doublings ({signed(answer.low, 2)} to {signed(answer.high, 2)})"
-    if answer.unit == "percent":
-        return f"{100 * answer.value:.1f} % ({100 * answer.low:.1f} to {100 * answer.high:.1f})"
-    return f"{signed(100 * answer.value)} points ({signed(100 * answer.low)} to {signed(100 * answer.high)})"
 
 
 def claims_markdown(found: Sequence[Answer] | None = None) -> str:

@@ -152,6 +152,7 @@ def test_a_control_is_compared_with_both_modules_too(empty):
     found = contrasts("ablation", ("four_scores",), n=100).set_index("comparison")
     assert found.loc["both - unshuffle"].four_scores > 0.2 and found.loc["both - unshuffle"].seeds == 1
     assert "both - conv5" not in found.index
+    assert list(found.index[found.panel.str.startswith("A:")])[-2:] == ["unshuffle - neither", "both - unshuffle"], "controls come after the 2 x 2"
     assert re.fullmatch(r"over a branch as large without wavelets \(exploratory, 1 seed\): \+[234]\d\.\d points \(\S+ to \S+\)", by_id(answers())["C5"].note)
     shutil.rmtree(next((empty / "ablation").glob("*-unshuffle-fold4-*")))
     assert not by_id(answers())["C5"].note

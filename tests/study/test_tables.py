@@ -6,8 +6,8 @@ from fake_ledger import fill
 
 from koalib.errors import UserError
 from koalib.study import figures, shipped
-from koalib.study.claims import Answer
-from koalib.study.tables import BEGIN, END, README, amount, markdown, recorded_block, renew_block, results_block, rounded, studies_markdown
+from koalib.study.claims import Answer, amount
+from koalib.study.tables import BEGIN, END, README, markdown, recorded_block, renew_block, results_block, rounded, studies_markdown
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_figures_follow_a_partly_filled_ledger(empty):
     (empty / "figures" / "loss.png").write_bytes(b"of an earlier ledger")
     fill("ablation", only=("start", "both", "neither"))
     written = [file.name for file in figures.renew(empty / "figures", empty / "README.md", empty / "card.md")]
-    assert written == ["phantoms.png", "ablation_forest.png", "ablation_arms.png", "README.md", "card.md"]
-    assert sorted(f.name for f in (empty / "figures").iterdir()) == ["ablation_arms.png", "ablation_forest.png", "phantoms.png"]
+    assert written == ["phantoms.png", "ablation_forest.png", "ablation_questions.png", "ablation_arms.png", "README.md", "card.md"]
+    assert sorted(f.name for f in (empty / "figures").iterdir()) == ["ablation_arms.png", "ablation_forest.png", "ablation_questions.png", "phantoms.png"]
 
 
 @pytest.mark.parametrize(("answer", "text"), [
