@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from koalib.study import curves, mechanism, races
 from koalib.study.comparisons import Stack, arm, made, modules, planned, stack
+from koalib.study.experiments import LITE0
 from koalib.study.runner import recorded
 from koalib.study.stats import Difference, holm
 from koalib.study.style import signed
@@ -24,13 +25,19 @@ RIVALS = tuple(f"{model}/from_chen2018" for model in ("resnet18", "mobilevit_xs"
 ATTO = "convwgcnet_atto"
 NEITHER, GCT, WAVELET, BOTH = TWO_BY_TWO_ARMS = tuple(f"{ATTO}/{name}" for name in ("neither", "gct", "wavelet", "both"))
 ON_ATTO = "stand-in ConvNeXt-Atto, pretrained on chen2018: "
+ON_LITE = "again in ablation B, EfficientNet-Lite0 on chen2018, accuracy (secondary)"
 LEARNT = 0.2  #: validation QWK ("slight agreement" ends here, Landis & Koch 1977) under which a network is said to have learnt next to nothing
 GAIN = {BOTH: 1.0, NEITHER: -1.0}
-BESIDE = (  # what C5's gain is owed to, and whether it comes back: study, coefficients, words
-    ("ablation", {BOTH: 1.0, f"{ATTO}/unshuffle": -1.0}, "over a branch as large without wavelets"),
-    ("architectures", {f"{ATTO}/from_chen2018": 1.0, STAND_IN: -1.0}, "with the modules from the first training on"),
-)
 SYNERGY = {BOTH: 1.0, GCT: -1.0, WAVELET: -1.0, NEITHER: 1.0}
+GAIN_B, SYNERGY_B = ({name.replace(ATTO, LITE0): weight for name, weight in coefficients.items()} for coefficients in (GAIN, SYNERGY))
+BESIDE = {  # what C5's gain is owed to, and whether it and C6's synergy come back: study, coefficients, score, words
+    "C5": (
+        ("ablation", {BOTH: 1.0, f"{ATTO}/unshuffle": -1.0}, "four_scores", "over a branch as large without wavelets (exploratory)"),
+        ("architectures", {f"{ATTO}/from_chen2018": 1.0, STAND_IN: -1.0}, "four_scores", "with the modules from the first training on (exploratory)"),
+        ("ablation", GAIN_B, "accuracy", ON_LITE),
+    ),
+    "C6": (("ablation", SYNERGY_B, "accuracy", ON_LITE),),
+}
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,8 @@ def answers() -> list[Answer]:
         _speed(),
         _lead(),
         _level("C4", CONVWGCNET_T, "ablation", BOTH),
-        _contrast("C5", "ablation", GAIN, "four_scores", ON_ATTO + "mean of the four scores, both modules - neither", reference=NEITHER, note=_beside()),
-        _contrast("C6", "ablation", SYNERGY, "four_scores", ON_ATTO + "interaction of gates and wavelets, mean of the four scores", reference=NEITHER),
+        _contrast("C5", "ablation", GAIN, "four_scores", ON_ATTO + "mean of the four scores, both modules - neither", reference=NEITHER, note=_beside("C5")),
+        _contrast("C6", "ablation", SYNERGY, "four_scores", ON_ATTO + "interaction of gates and wavelets, mean of the four scores", reference=NEITHER, note=_beside("C6")),
         _mechanism("C7", ("noise",), "QWK kept under noise, with wavelets - without", WAVELET, "branch"),
         _mechanism("C7", ("bands", "all"), "first stage's energy inside the joint over outside, with wavelets - without", WAVELET, "branch", "doublings"),
         _mechanism("C8", ("localisation",), "energy of Grad-CAM in the lesion, with gates - without", GCT, "gate"),
@@ -142,10 +149,10 @@ def _contrast(claim: str, study: str, coefficients: dict[str, float], score: str
     return _answer(claim, study, list(coefficients), difference, measured, reason=reason, films=found.data if found else "", unit=unit, note=note, a_a=_same_arm(study, reference, score))
 
 
-def _beside() -> str:
-    """What else is known of C5's gain, in words: of each contrast of ``BESIDE`` that is recorded whole and whose modules moved."""
-    found = {words: _contrast("C5", study, coefficients, "four_scores", words) for study, coefficients, words in BESIDE}
-    return "; ".join(f"{words} (exploratory, {a.seeds} seed{'s' * (a.seeds > 1)}): {amount(a)}" for words, a in found.items() if _complete(a) and not a.reason)
+def _beside(claim: str) -> str:
+    """What else is known of C5 and C6, in words: of each contrast of ``BESIDE`` that is recorded whole and whose modules moved."""
+    found = {words: _contrast(claim, study, coefficients, score, words) for study, coefficients, score, words in BESIDE[claim]}
+    return "; ".join(f"{words}, {a.seeds} seed{'s' * (a.seeds > 1)}: {amount(a)}" for words, a in found.items() if _complete(a) and not a.reason)
 
 
 def _same_arm(study: str, reference: str, score: str) -> float:

@@ -42,7 +42,7 @@ def claims_markdown(found: Sequence[Answer] | None = None) -> str:
     """One row a claim: the thesis's figure, ours with its interval, verdict, what was measured on which films, runs."""
     rows = []
     for a in answers() if found is None else found:
-        measured = "; ".join(text for text in (a.measured, a.note, a.films, yardstick(a), significance(a)) if text)
+        measured = "; ".join(text for text in (a.measured, a.films, yardstick(a), significance(a), a.note) if text)
         runs = (f"{a.runs} of {a.planned}" if a.planned else "-") + (f", {a.seeds} seed{'s' * (a.seeds > 1)}" if a.seeds else "")
         rows.append((a.claim, CLAIMS[a.claim].text, CLAIMS[a.claim].thesis, amount(a), f"**{a.verdict}**", measured, runs))
     return markdown(("", "Claim", "Thesis", "Ours (95 % interval)", "Verdict", "What was measured", "Runs"), rows)

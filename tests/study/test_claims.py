@@ -153,15 +153,26 @@ def test_a_control_is_compared_with_both_modules_too(empty):
     assert found.loc["both - unshuffle"].four_scores > 0.2 and found.loc["both - unshuffle"].seeds == 1
     assert "both - conv5" not in found.index
     assert list(found.index[found.panel.str.startswith("A:")])[-2:] == ["unshuffle - neither", "both - unshuffle"], "controls come after the 2 x 2"
-    assert re.fullmatch(r"over a branch as large without wavelets \(exploratory, 1 seed\): \+[234]\d\.\d points \(\S+ to \S+\)", by_id(answers())["C5"].note)
+    control, again = by_id(answers())["C5"].note.split("; ")
+    assert re.fullmatch(r"over a branch as large without wavelets \(exploratory\), 1 seed: \+[234]\d\.\d points \(\S+ to \S+\)", control)
     shutil.rmtree(next((empty / "ablation").glob("*-unshuffle-fold4-*")))
-    assert not by_id(answers())["C5"].note
+    assert by_id(answers())["C5"].note == again
+
+
+def test_what_comes_back_in_the_second_ablation_stands_beside_the_first(empty):
+    fill("ablation", {"both": 0.95, "neither": 0.6})
+    found = by_id(answers())
+    for claim in ("C5", "C6"):
+        assert re.search(r"ablation B, EfficientNet-Lite0 on chen2018, accuracy \(secondary\), 5 seeds: \+\d+\.\d points", found[claim].note)
+    shutil.rmtree(next((empty / "ablation").glob("*lite0-gct-official-seed4-*")))
+    found = by_id(answers())
+    assert "ablation B" in found["C5"].note and not found["C6"].note, "a contrast that misses a run is not given"
 
 
 def test_a_lead_over_networks_that_never_learnt_is_called_so(empty):
     fill("architectures")
     found = by_id(answers())
-    assert not found["C3"].note and found["C3"].films and found["C5"].note.startswith("with the modules from the first training on (exploratory, 1 seed): ")
+    assert not found["C3"].note and found["C3"].films and found["C5"].note.startswith("with the modules from the first training on (exploratory), 1 seed: ")
     start = next((empty / "architectures").glob("chen2018-deit*")) / "run.json"
     ledger.write_json(start, json.loads(start.read_text()) | {"scores": {"val": {"qwk": {"value": 0.04}}}})
     assert by_id(answers())["C3"].note == "of the others, deit_tiny_patch16_224 (QWK 0.04) had learnt next to nothing on chen2018"
