@@ -189,7 +189,11 @@ class App:
     def hand_out(self, controls: Controls, kind: str, _: w.Button) -> None:
         """Make a report and let the browser save it."""
         self._return_to(controls)
-        report = self.session.report(kind)
+        controls.disable(True)  # as in `_take`: for a second or two a click would overtake the fields
+        try:
+            report = self.session.report(kind)
+        finally:
+            controls.disable(self._taking)
         self.drop.hand_out(report.name, report.mime, report.content)
         controls.said.value = html.escape(self.t("report_ready", name=report.name))
 

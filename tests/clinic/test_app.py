@@ -62,6 +62,22 @@ def test_the_first_film_of_a_drop_is_shown_and_nothing_can_be_clicked_until_it_i
     assert [row["cells"][0] for row in view.work.rows] == ["e.png", "d.png", "c.png", "b.png", "a.png"]
 
 
+def test_nothing_can_be_clicked_while_a_report_is_made(session: Session, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = App(session)
+    drop(view, "a.png", film)
+    says(view, type="taken")
+    buttons, meanwhile = (view.controls.save, *view.controls.reports.values()), []
+
+    def fails(kind: str) -> None:
+        meanwhile.extend(button.disabled for button in buttons)
+        raise RuntimeError(f"no {kind}")
+
+    monkeypatch.setattr(session, "report", fails)
+    view.controls.reports["pdf"].click()
+    assert meanwhile == [True] * len(buttons)
+    assert "no pdf" in view.errors.value and not any(button.disabled for button in buttons), "and they come back, whatever happened"
+
+
 def test_what_a_reader_has_begun_outlasts_other_films_and_the_language(session: Session, film: bytes) -> None:
     view = App(session)
     drop(view, "a.png", film, 0, 2)
