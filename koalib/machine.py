@@ -57,7 +57,7 @@ def precision(wanted: str = "auto", where: torch.device | None = None) -> str:
     flags = set(_cpuinfo().get("flags", "").split())
     if wanted == "bf16":
         if flags and not flags & {"amx_bf16", "avx512_bf16"}:
-            warnings.warn("this processor has no bf16 and emulates it, many times slower than fp32; auto chooses what is fast here", stacklevel=2)
+            warnings.warn("this processor has no bf16 and emulates it, many times slower than fp32; auto chooses what is fast here", stacklevel=1)  # said once, whoever asks
         return wanted
     amd = _cpuinfo().get("vendor_id") == "AuthenticAMD"
     return "bf16" if "amx_bf16" in flags or (amd and "avx512_bf16" in flags) else "fp32"

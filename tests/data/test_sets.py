@@ -78,6 +78,17 @@ def test_a_film_of_ones_own_that_changes_after_it_was_measured_is_named(films, t
     assert np.array_equal(load(str(tmp_path / "own")).pixels(224)[1], films[2])
 
 
+def test_ones_own_films_are_measured_anew_when_films_are_prepared_differently(films, tmp_path, monkeypatch):
+    for grade in (0, 1):
+        save(films[grade], tmp_path / f"own/{grade}/film{grade}.png")
+    measured = []
+    monkeypatch.setattr(own, "describe_films", lambda *given, measure=own.describe_films: measured.append(given) or measure(*given))
+    for preparation in (own.PREPARATION, own.PREPARATION, f"{own.PREPARATION}, changed"):
+        monkeypatch.setattr(own, "PREPARATION", preparation)
+        load(str(tmp_path / "own"))
+    assert len(measured) == 2
+
+
 def test_verify_says_ok_and_passes_over_what_is_published_beside(small_chen, films):
     home = small_chen / "chen2018"
     save(films[4], home / "auto_test/3/9000004_1.png")
