@@ -132,6 +132,7 @@ FIGURE_MAKERS: dict[str, Callable[[], Figure | None]] = {
     "ablation_questions": _contrasts("ablation", "What C5 and C6 ask: mean of accuracy, precision, recall, F1", thesis=_C5, only="A/A|interaction|(gct|wavelet|both) - neither|both - (gct|wavelet|unshuffle)$"),
     "ablation_arms": _arms("ablation", "Every arm of ablation A"),
     "loss": _arms("loss", "Losses and schedules"),
+    "loss_contrasts": _contrasts("loss", "What losses and schedules add to the accuracy", "accuracy"),
     "headline_confusion": headline_confusion,
     "headline_reliability": headline_reliability,
     "headline_coverage": headline_coverage,
