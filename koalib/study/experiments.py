@@ -179,7 +179,7 @@ ARCHITECTURES = _architectures()
 
 _atto_start = Experiment("chen2018", "convwgcnet_atto", gct="none", wavelet="none", size=128, epochs=15, lr=5e-4, layer_scale=_LAYER_SCALE, variant="start")
 _atto = Experiment("gornale2020", "convwgcnet_atto", size=128, epochs=8, lr=5e-4, ema=0.99, new_module_lr=10)
-_lite = Experiment("chen2018", LITE0, "imagenet", size=112, epochs=8, new_module_lr=10)
+_lite = Experiment("chen2018", LITE0, "imagenet", size=96, epochs=8, new_module_lr=10)
 
 ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
     Panel("A: ConvNeXt-Atto from chen2018", (
