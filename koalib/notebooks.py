@@ -212,6 +212,7 @@ def execute_all(paths: Sequence[Path], target: Path, parameters: dict, students:
     try:
         in_turn = sorted(paths, key=lambda path: not path.name.startswith(LONGEST))
         running = {pool.submit(execute, path, target / path.name, *more): path for path in in_turn}
+        pool.submit(os.getpid)  # wakes the pool's watcher, which else may never have heard of the process that was started last, nor of its end
         for done in as_completed(running):
             try:
                 yield done.result()
