@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
 
 import nbformat
 import pytest
@@ -81,9 +83,18 @@ def test_a_failure_is_told_and_the_others_still_run(project, sources, reason):
     assert reason in (project.build / "site/index.html").read_text()
 
 
-def test_a_process_that_is_killed_is_told(project, two_at_once):
-    project("01_kills", "import os\nos.kill(os.getppid(), 9)")
-    project("02_works", "import time\ntime.sleep(600)")
+class SlowToStart(ProcessPoolExecutor):
+    """A pool whose second process is still starting when the pool's watcher looks for the last time."""
+
+    def _spawn_process(self):
+        time.sleep(0.5)
+        super()._spawn_process()
+
+
+def test_a_process_that_is_killed_is_told(project, two_at_once, monkeypatch):
+    monkeypatch.setattr(notebooks, "ProcessPoolExecutor", SlowToStart)
+    project("01_works", "import time\ntime.sleep(30)")
+    project("02_kills", "import os\nos.kill(os.getppid(), 9)")
     result = command()
     assert result.exit_code == 1 and "is there memory enough?" in result.output and "2 failed" in result.output
 

@@ -119,10 +119,10 @@ class Study:
         return len(self.first) + sum(arm.planned for arm in self.arms)
 
     def runs(self, recorded: Recorded) -> Iterable[tuple[Arm | None, Experiment]]:
-        """Every run that can be named so far, with its arm."""
+        """Every run that can be named so far, with its arm: seed by seed within a panel, so that whatever is reached is paired."""
         yield from ((None, e) for e in self.first)
-        for arm in self.arms:
-            yield from ((arm, e) for e in arm.runs(recorded))
+        for panel in self.panels:
+            yield from sorted(((arm, e) for arm in panel.arms for e in arm.runs(recorded)), key=lambda run: run[1].seed)
 
 
 FIVE = (0, 1, 2, 3, 4)

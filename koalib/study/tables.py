@@ -63,14 +63,14 @@ def significance(answer: Answer) -> str:
 
 
 def studies_markdown() -> str:
-    """One row a study: runs recorded of runs planned, and what has not been run for want of weights."""
+    """One row a study: runs recorded of runs planned, and what has not been run for want of weights, the hub's or saved models'."""
     rows = []
     for name, study in STUDIES.items():
         waiting = [arm for arm in study.arms if arm.needs and arm.name not in arm_runs(name)]
         missing = f"{sum(arm.planned for arm in waiting)}: {', '.join(sorted({arm.needs for arm in waiting}))}" if waiting else "-"
         rows.append((name, study.title, f"{runs_recorded(name)} of {study.planned}", missing))
     made, wanted = external.progress()
-    rows.append((external.NAME, external.TITLE, f"{made} of {wanted}", "-"))
+    rows.append((external.NAME, external.TITLE, f"{made} of {wanted}", f"{wanted - made}: saved models, not on this machine" if made < wanted else "-"))
     return markdown(("Study", "Question", "Runs recorded", "Not run"), rows)
 
 

@@ -46,6 +46,11 @@ def test_studies_name_each_run_once_and_count_right() -> None:
         find_study("nothing")
 
 
+def test_all_arms_of_a_seed_come_before_the_next_seed() -> None:
+    named = [e for _, e in STUDIES["ablation"].runs(lambda name: None) if e.model == "tf_efficientnet_lite0"]
+    assert [(e.seed, e.variant) for e in named[:5]] == [(0, "neither"), (0, "gct"), (0, "wavelet"), (0, "both"), (1, "neither")] and len(named) == 20
+
+
 def test_the_search_comes_first_and_its_best_rate_serves() -> None:
     arm = STUDIES["transfer"].arms[0]
     assert [e.lr for e in arm.runs(lambda name: None)] == list(arm.rates)

@@ -1,5 +1,7 @@
 """The README and the figures say what the ledger says."""
 
+import re
+
 import pandas as pd
 import pytest
 from fake_ledger import fill
@@ -48,6 +50,8 @@ def test_studies_say_what_was_not_run_and_why(empty):
     text = studies_markdown()
     assert "| 15 of 15 | - |" in text
     assert "ImageNet weights, not on this machine" in text
+    waiting = re.search(r"\| external .* \| (\d+) of (\d+) \| (\d+): saved models, not on this machine \|", text)
+    assert waiting and int(waiting[2]) - int(waiting[1]) == int(waiting[3]) > 0
 
 
 def test_figures_follow_a_partly_filled_ledger(empty):
