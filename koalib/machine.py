@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import platform
 import subprocess
 import warnings
@@ -78,7 +79,7 @@ def keep_memory() -> bool:
 
 @functools.cache
 def commit() -> str:
-    """Hash of the checked-out commit, with ``+`` when tracked files differ from it; empty outside a checkout.
+    """Hash of the checked-out commit, with ``+`` when tracked files differ from it; outside a checkout ``KOALIB_COMMIT``, else empty.
 
     Read once a process: what runs is the code that was there when it started.
     """
@@ -87,7 +88,7 @@ def commit() -> str:
     try:
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no", "--", "koalib") else "")
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return os.environ.get("KOALIB_COMMIT", "")  # a container or a node that got the code without its history
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ LOSSES = ("ce", "weighted", "focal", "soft", "corn", "coral")
 SCHEDULES = ("cosine", "step", "constant")
 SAMPLERS = ("shuffle", "balanced")
 SMALLEST = 32  #: pixels: the networks halve a film five times
-TRAINING_SETS = ("grouped", "twins", "no_twins", "random")
+TRAINING_SETS = ("grouped", "train_split", "twins", "no_twins", "random")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Experiment:
     """Every setting of a run; what is not here does not change a result.
 
     ``fold`` None keeps the data set's own split. Fold k of a grouped k-fold split is tested (split ``oof``),
-    fold k+1 selects (split ``val``), the others train; an official test split is left out of all folds.
+    fold k+1 selects (split ``val``), the others train; an official test split is left out of all folds, with ``train_split``
+    an official validation split as well.
     """
 
     dataset: str
@@ -47,6 +48,8 @@ class Experiment:
     loss: str = "soft"
     label_smoothing: float = 0.1  #: of ``ce`` and ``weighted``
     soft_width: float = 0.5  #: tau of the distance-based soft labels, softmax(-|d| / tau)
+    teacher: str = ""  #: an arm of the same study, MODEL/VARIANT, whose out-of-fold answers are learnt beside the grades
+    teacher_share: float = 0.5  #: of the loss, the rest is ``loss``
     sampler: str = "shuffle"
     augment: str = "standard"
     ema: float = 0.995  #: decay of the weights' moving average, 0 for none
@@ -62,11 +65,13 @@ class Experiment:
             if getattr(self, field) not in values:
                 raise UserError(f"{field} {getattr(self, field)!r}: choose one of {', '.join(values)}")
         positive = {field: (getattr(self, field) > 0, "larger than 0") for field in ("size", "epochs", "batch", "lr", "folds", "soft_width")}
-        shares = {field: (0 <= getattr(self, field) < 1, "at least 0 and less than 1") for field in ("ema", "label_smoothing", "drop_path")}
+        shares = {field: (0 <= getattr(self, field) < 1, "at least 0 and less than 1") for field in ("ema", "label_smoothing", "drop_path", "teacher_share")}
         others = {"warmup": (self.warmup >= 0, "at least 0"), "patience": (self.patience is None or self.patience >= 1, "at least 1, or None")}
         for field, (fits, rule) in (positive | shares | others).items():
             if not fits:
                 raise UserError(f"{field} {getattr(self, field)}: must be {rule}")
+        if self.teacher and self.loss in ("corn", "coral"):
+            raise UserError(f"loss {self.loss!r} with a teacher: its outputs are no five logits; choose another loss")
         if self.size < SMALLEST:
             raise UserError(f"size {self.size}: films of at least {SMALLEST} pixels are needed")
         if self.fold is not None and not 0 <= self.fold < self.folds:

@@ -179,6 +179,9 @@ ARCHITECTURES = _architectures()
 
 _atto_start = Experiment("chen2018", "convwgcnet_atto", gct="none", wavelet="none", size=128, epochs=15, lr=5e-4, layer_scale=_LAYER_SCALE, variant="start")
 _atto = Experiment("gornale2020", "convwgcnet_atto", size=128, epochs=8, lr=5e-4, ema=0.99, new_module_lr=10)
+#: the thesis's own network, which needs a GPU; the rate falls as networks widen
+_tiny_start = _atto_start.but(model="convwgcnet_tiny", lr=3e-4)
+_tiny = _atto.but(model="convwgcnet_tiny", lr=3e-4)
 _lite = Experiment("chen2018", LITE0, "imagenet", size=96, epochs=8, new_module_lr=10)
 
 ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
@@ -186,7 +189,8 @@ ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
         *(Arm(_atto.but(variant=name, **modules), FIVE, AGAIN, after=_atto_start) for name, modules in TWO_BY_TWO.items()),
         *(Arm(_atto.but(variant=name, **modules), FIVE, after=_atto_start) for name, modules in CONTROLS.items())), factorial=True),
     Panel("B: EfficientNet-Lite0 from ImageNet", tuple(Arm(_lite.but(variant=name, **modules), seeds=FIVE) for name, modules in TWO_BY_TWO.items()), factorial=True),
-), first=(_atto_start,))
+    Panel("C: ConvNeXt-Tiny from chen2018", tuple(Arm(_tiny.but(variant=name, **modules), FIVE, AGAIN, after=_tiny_start) for name, modules in TWO_BY_TWO.items()), factorial=True),
+), first=(_atto_start, _tiny_start))
 
 # ---------------------------------------------------------------- loss and learning strategy: thesis sections 4.1.1, 4.1.2
 
@@ -207,9 +211,15 @@ MECHANISM = Study("mechanism", "C7, C8: noise and localisation where the truth i
 
 _headline = Experiment("chen2018", LITE0, "imagenet", size=224, epochs=8)
 _official = _headline.but(variant="official")
+#: the second grader (docs/protocol_grader.md), which needs a GPU: a larger network and larger films, taught by what its folds say of films they have not seen
+LITE2 = "tf_efficientnet_lite2"
+_second = Experiment("chen2018", LITE2, "imagenet", size=288, epochs=12, drop_path=0.1)
+_teachers = Arm(_second.but(training_set="train_split", variant="folds"), FIVE, AGAIN)  # the validation films stay for the student
 HEADLINE = Study("headline", "the best honest single grader and ensemble on the official test", (
     Panel("one model, official split", (Arm(_official), Arm(_headline.but(variant="larger", size=288, epochs=2, batch=16, lr=2e-4), after=_official)), chosen_by=True),
     Panel("five patient folds", (Arm(_headline.but(variant="folds"), FIVE),)),
+    Panel("second grader, five patient folds", (_teachers,)),
+    Panel("second grader, official split", (Arm(_second.but(variant="official"), seeds=AGAIN), Arm(_second.but(variant="distilled", teacher=_teachers.name), seeds=AGAIN)), chosen_by=True),
 ))
 
 STUDIES = {study.name: study for study in (PROTOCOL, TRANSFER, ARCHITECTURES, ABLATION, LOSS, MECHANISM, HEADLINE)}

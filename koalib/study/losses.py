@@ -55,6 +55,11 @@ def make_loss(experiment: Experiment, train_grades: Tensor):
     return lambda z, g: corn_loss(z, g, GRADES)
 
 
+def distilled(loss: Tensor, logits: Tensor, taught: Tensor, share: float) -> Tensor:
+    """The loss mixed with the cross-entropy to the teachers' probabilities (B, 5) (Hinton, Vinyals & Dean 2015, arXiv 1503.02531, temperature 1)."""
+    return (1 - share) * loss + share * F.cross_entropy(logits, taught)
+
+
 def batch_mass(experiment: Experiment, train_grades: Tensor) -> Callable[[Tensor], Tensor]:
     """What the loss of a batch is divided by, as a function of its grades (B,) to a scalar.
 

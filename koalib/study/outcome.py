@@ -28,12 +28,13 @@ PREDICTED = ("val", "oof", "test")
 WEIGHTS_FILE = "model.safetensors"
 
 
-def train(experiment: Experiment, out: Path, *, start: Path | None = None, data: str | Path | None = None, mode: str | None = None, resume: bool = False,
+def train(experiment: Experiment, out: Path, *, start: Path | None = None, taught: pd.DataFrame | None = None, data: str | Path | None = None, mode: str | None = None, resume: bool = False,
           deadline: float | None = None, report: Callable[[dict], None] | None = None, bars: bool | None = None) -> dict:
     """Run one experiment; leave ``model.safetensors``, ``run.json`` and ``predictions.csv.gz`` in ``out``.
 
     Args:
         start: checkpoint to start from where the experiment names an earlier run (``run:RUN``).
+        taught: the teachers' probabilities by image id where the experiment names teachers (`koalib.study.teachers`).
         mode: ``fp32`` or ``bf16``, where the run is to be compared with others; None leaves it to the experiment and this machine.
         resume: go on from the last state; a run that is finished stays as it is.
 
@@ -51,7 +52,8 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     table = dataset.table
     roles = assign_roles(experiment, table)
     pixels = dataset.pixels(experiment.size)
-    films = Films(pixels, table.grade.to_numpy(), table.image_id.to_numpy(), *(np.flatnonzero(roles == r) for r in ("train", "val")))
+    rows = [np.flatnonzero(roles == role) for role in ("train", "val")]
+    films = Films(pixels, table.grade.to_numpy(), table.image_id.to_numpy(), *rows, _lessons(experiment, table.image_id, rows[0], taught))
     torch.manual_seed(experiment.seed)
     model = create(experiment.model, str(start or experiment.pretrained), num_classes=losses.outputs(experiment.loss), **experiment.model_options)
     source = experiment.pretrained if start else model.pretrained_source
@@ -77,6 +79,22 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, data:
     ledger.write_json(out / ledger.RUN_FILE, record)
     (out / STATE_FILE).unlink(missing_ok=True)
     return record
+
+
+def _lessons(experiment: Experiment, ids: pd.Series, train: np.ndarray, taught: pd.DataFrame | None) -> np.ndarray | None:
+    """The teachers' probabilities (N, 5) in the order of the films; NaN at films that do not train.
+
+    Raises:
+        UserError: the experiment names teachers and there are none, or they did not grade a training film.
+    """
+    if not experiment.teacher:
+        return None
+    if taught is None:
+        raise UserError(f"teacher {experiment.teacher}: a run with teachers is part of a study, which has their answers; koalib study run makes it")
+    found = taught.reindex(ids).to_numpy(np.float32)
+    if (missing := np.isnan(found[train]).any(axis=1)).any():
+        raise UserError(f"teacher {experiment.teacher}: has not graded {missing.sum()} training films (first: {ids.iloc[train[missing][0]]}); its folds must hold every film that trains")
+    return found
 
 
 def _finished(experiment: Experiment, out: Path) -> dict | None:

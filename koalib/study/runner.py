@@ -25,6 +25,7 @@ from koalib.study import ledger
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import Study, find_study
 from koalib.study.outcome import WEIGHTS_FILE, print_epoch, train
+from koalib.study.teachers import taught
 from koalib.study.training import OutOfTime, TrainingFailed
 
 FROM_RUN = "run:"
@@ -119,6 +120,8 @@ def _tasks(study: Study) -> Iterator[Task]:
         experiment = standing(study.name, planned)
         if not _is_open(study.name, experiment) or (arm and arm.needs and not _weights_here(experiment)):
             continue
+        if teachers(study.name, experiment) is None:
+            continue
         if _start_is_ready(study.name, experiment):
             seeds = (arm.seeds if arm else (planned.seed,)) if experiment == planned else ()
             yield Task(experiment, seeds)
@@ -126,6 +129,15 @@ def _tasks(study: Study) -> Iterator[Task]:
             start = standing(study.name, start)
             if ledger.has_run(study.name, start.run_name):
                 yield Task(start, weights_only=True)
+
+
+def teachers(study: str, experiment: Experiment) -> list[str] | None:
+    """The recorded runs that teach an experiment, none where it has no teacher; None while they are not all recorded."""
+    if not experiment.teacher:
+        return []
+    arm = next(arm for arm in find_study(study).arms if arm.name == experiment.teacher)
+    names = [standing(study, e).run_name for e in arm.results(recorded(study))]
+    return names if names and all(ledger.has_run(study, name) for name in names) else None
 
 
 def _is_open(study: str, experiment: Experiment) -> bool:
@@ -195,7 +207,8 @@ def run_one(study: str, task: Task, data: str | Path | None = None, seconds: flo
 def _train(study: str, task: Task, folder: Path, data: str | Path | None, deadline: float | None) -> None:
     """Train; a failure is recorded with the seed that the run is repeated with, unless the ledger holds the run."""
     try:
-        train(task.experiment, folder, start=_start_file(study, task.experiment), data=data, mode=_numbers(study, task.experiment), resume=True, deadline=deadline,
+        lessons = taught(study, teachers(study, task.experiment) or [])
+        train(task.experiment, folder, start=_start_file(study, task.experiment), taught=lessons, data=data, mode=_numbers(study, task.experiment), resume=True, deadline=deadline,
               report=print_epoch)
     except TrainingFailed as error:
         if not task.weights_only:

@@ -28,7 +28,7 @@ from koalib.model.groups import parameter_groups
 from koalib.study.bar import TrainingBar
 from koalib.study.checkpoint import Progress, check_writable, load_state, save_state
 from koalib.study.experiment import Experiment
-from koalib.study.losses import batch_mass, make_loss
+from koalib.study.losses import batch_mass, distilled, make_loss
 from koalib.study.metrics import scores
 from koalib.study.predict import autocast, model_input, predict
 
@@ -45,13 +45,14 @@ class OutOfTime(RuntimeError):
 
 @dataclass(frozen=True)
 class Films:
-    """What a run reads: films (N, S, S) uint8, their grades (N,), ids, and the rows that train and select."""
+    """What a run reads: films (N, S, S) uint8, their grades (N,), ids, the rows that train and select, and its teachers' probabilities (N, 5), if it has any."""
 
     pixels: np.ndarray
     grade: np.ndarray
     image_id: np.ndarray
     train: np.ndarray
     val: np.ndarray
+    taught: np.ndarray | None = None
 
 
 def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, mode: str | None = None, resume: bool = False, deadline: float | None = None,
@@ -117,6 +118,8 @@ def fit(experiment: Experiment, model: nn.Module, films: Films, out: Path, *, mo
                 logits = parallel(x)
             grade = grades[rows].to(accelerator.device)
             loss = loss_of(logits.float(), grade)
+            if films.taught is not None:
+                loss = distilled(loss, logits.float(), torch.from_numpy(films.taught[rows]).to(loss), experiment.teacher_share)
             if world > 1:  # the mean over all processes' films, which the mean of their means is not
                 loss = loss * mass_of(grade) / accelerator.reduce(mass_of(grade), "mean")
             if not math.isfinite(value := accelerator.reduce(loss.detach(), "mean").item()):

@@ -11,7 +11,7 @@ from coral_pytorch.losses import coral_loss
 from koalib.model.heads import CoralHead
 from koalib.model.weights import create, load_checkpoint, save_checkpoint
 from koalib.study.experiment import LOSSES, Experiment
-from koalib.study.losses import batch_mass, class_weights, log_probabilities, make_loss, outputs, soft_labels
+from koalib.study.losses import batch_mass, class_weights, distilled, log_probabilities, make_loss, outputs, soft_labels
 
 GRADE = torch.tensor([0, 1, 2, 3, 4, 2])
 
@@ -36,6 +36,14 @@ def test_parts_of_a_batch_make_up_its_loss(name: str) -> None:
     z, loss_of, mass_of = torch.randn(7, outputs(name)), make_loss(experiment, grade), batch_mass(experiment, grade)
     parts = [(loss_of(z[k::2], grade[k::2]), mass_of(grade[k::2])) for k in (0, 1)]
     assert loss_of(z, grade).item() == pytest.approx((sum(loss * mass for loss, mass in parts) / sum(mass for _, mass in parts)).item(), rel=1e-5)
+
+
+def test_a_teacher_is_learnt_beside_the_grades() -> None:
+    torch.manual_seed(0)
+    z, taught = torch.randn(6, 5), torch.softmax(torch.randn(6, 5), 1)
+    loss = make_loss(Experiment("phantom", "m"), GRADE)(z, GRADE)
+    to_teacher = -(taught * torch.log_softmax(z, 1)).sum(1).mean()
+    assert distilled(loss, z, taught, 0.25).item() == pytest.approx((0.75 * loss + 0.25 * to_teacher).item(), rel=1e-5)
 
 
 def test_corn_outputs_are_conditional_probabilities() -> None:

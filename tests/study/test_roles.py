@@ -35,6 +35,14 @@ def test_official_test_films_stay_out_of_the_folds() -> None:
     assert (roles[table.split == "test"] == "test").all() and not (roles[table.split == "train"] == "test").any()
 
 
+def test_official_validation_films_stay_out_of_the_folds_of_teachers() -> None:
+    parts = [films(60, split="train"), *(films(20, split=split).assign(group=lambda t, s=split: s + t.group, image_id=lambda t, s=split: s + t.image_id) for split in ("val", "test"))]
+    table = pd.concat(parts, ignore_index=True)
+    roles = [assign_roles(BASE.but(fold=k, training_set="train_split"), table) for k in range(5)]
+    assert all((r[table.split == "val"] == "unused").all() and (r[table.split == "test"] == "test").all() for r in roles)
+    assert (sum((r == "oof").astype(int) for r in roles) == (table.split == "train")).all()
+
+
 def test_twins_arms_differ_only_in_the_twins() -> None:
     table = films(each=3)
     clean, twins = (assign_roles(BASE.but(training_set=kind), table) for kind in ("no_twins", "twins"))

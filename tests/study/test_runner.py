@@ -4,10 +4,13 @@ import multiprocessing
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from koalib.errors import UserError
-from koalib.study import ledger, runner
+from koalib.data.datasets import load
+from koalib.study import ledger, outcome, runner
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import STUDIES, Arm, Panel, Study
 from koalib.study.comparisons import arm_scores, chosen_runs
@@ -76,6 +79,33 @@ def test_arms_that_are_compared_are_computed_alike(study: Study, monkeypatch: py
         runner.run_one("small", runner.Task(experiment))
     runner.run_one("small", runner.Task(first, weights_only=True))
     assert asked == [None, "bf16", "bf16", None, "bf16"], "a start is compared with nothing; weights made again are those that were recorded"
+
+
+def test_a_student_waits_for_its_teachers_and_learns_what_they_say_of_films_they_have_not_seen(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = Arm(TINY.but(folds=3, training_set="train_split", variant="folds"), (0, 1, 2))
+    school = Study("school", "for the tests", (Panel("teachers", (folds,)), Panel("students", (Arm(TINY.but(variant="taught", teacher=folds.name)),))))
+    monkeypatch.setitem(STUDIES, "school", school)
+    student = TINY.but(variant="taught", teacher=folds.name)
+    assert [task.experiment.variant for task in runner.pending(school)] == ["folds"] * 3
+    assert runner.teachers("school", student) is None
+    given = []
+    monkeypatch.setattr(runner, "train", lambda *args, train=runner.train, **more: given.append(more["taught"]) or train(*args, **more))
+    assert runner.run_study("school") == [] and runner.progress(school) == (4, 4, 0)
+    table = load("phantom", n=60).table
+    train = set(table.image_id[table.split == "train"])
+    assert given[:3] == [None] * 3 and set(given[3].index) == train
+    tested = [ledger.read_predictions("school", name, "oof") for name in runner.teachers("school", student)]
+    assert sum(map(len, tested)) == len(train)
+    film = tested[1].iloc[0]
+    assert np.allclose(given[3].loc[film.image_id], film[ledger.PROBABILITIES].to_numpy(float), atol=1e-5)
+
+
+def test_a_student_alone_or_with_gaps_is_told(tmp_path: Path) -> None:
+    student = TINY.but(teacher="a/folds")
+    with pytest.raises(UserError, match="part of a study"):
+        outcome.train(student, tmp_path)
+    with pytest.raises(UserError, match="has not graded .* training films"):
+        outcome.train(student, tmp_path, taught=pd.DataFrame(columns=ledger.PROBABILITIES, dtype=float))
 
 
 def test_minutes_stop_it_and_the_next_call_goes_on(study: Study) -> None:
