@@ -13,6 +13,7 @@ MANIFESTS = ROOT / "data" / "manifests"
 WEIGHTS = ROOT / "data" / "weights"
 FIGURES = ROOT / "figures"
 PROTOCOL = ROOT / "docs" / "protocol.md"
+SECOND_PROTOCOL = ROOT / "docs" / "protocol_grader.md"
 
 
 def results_dir() -> Path:

@@ -10,8 +10,8 @@ from koalib.study import card_sections as sections_of
 from koalib.study import shipped
 from koalib.study.calibration import ece_if_calibrated, slope_intercept
 from koalib.study.conformal import coverage_by_grade
-from koalib.study.metrics import decide, per_grade, summary
-from koalib.study.tables import interval, markdown
+from koalib.study.metrics import per_grade
+from koalib.study.tables import against_the_protocol, interval, markdown, scored
 
 CARD = ROOT / "docs" / "model_card.md"
 SHOWN = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa (argmax)",
@@ -49,11 +49,12 @@ def _split(split: str) -> str:
         return f"**{TITLES[split]}:** {shipped.seal()} (docs/protocol.md)."
     table, p, rule = shipped.predictions(split)
     grade, group = table.grade.to_numpy(), table.group.to_numpy()
-    scores, grades, sets = summary(grade, p, group, tuned=decide(p, rule["thresholds"])), per_grade(grade, p), coverage_by_grade(p, grade, group, rule["conformal"])
+    scores, grades, sets = scored((table, p, rule)), per_grade(grade, p), coverage_by_grade(p, grade, group, rule["conformal"])
     first = markdown(("score", "value", "95 % interval, patients resampled"), [(label, f"{scores[key]['value']:.3f}", f"{scores[key]['low']:.3f} to {scores[key]['high']:.3f}") for key, label in SHOWN.items()])
     rows = [(k, found["n"], *(f"{found[s]:.3f}" for s in ("precision", "recall", "f1")), f"{sets[k]['coverage']:.3f}", f"{sets[k]['size']:.2f}") for k, found in grades.items()]
     second = markdown(("grade", "films", "precision", "recall", "F1", "coverage of the 90 % sets", "grades in a set"), rows)
     said = "They also chose the epoch and fitted temperature, thresholds and sets, which flatters every figure here." if split == "val" else f"The official test: {shipped.seal()}."
+    said += f"\n\n{against_the_protocol().replace('](docs/', '](')}" if split == "test" else ""
     return f"**{TITLES[split]}** ({len(table)}). {said}\n\n{first}\n\n{_calibration(p, grade, group)}\n\n{second}"
 
 

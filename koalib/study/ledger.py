@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,7 @@ def read_predictions(study: str, name: str, split: str | None = None) -> pd.Data
     if split is not None:
         table, hidden = table[table.split == split], hidden[table.split == split]
         if hidden.any():
-            late = unsealed(study) and "it was made after the study was opened, and a choice it rests on may have seen the test"
+            late = openings(study) and "it was made after the study was opened, and a choice it rests on may have seen the test"
             raise UserError(f"{study}/{name}: test predictions are sealed; {late or f'koalib study unseal {study} opens them under docs/protocol.md'}")
     return table[~hidden].reset_index(drop=True)
 
@@ -148,28 +149,31 @@ def sealed(table: pd.DataFrame) -> pd.Series:
     return hidden
 
 
-def unsealed(study: str) -> dict | None:
-    """The record of the unsealing, or None while the study is sealed."""
-    file = results_dir() / study / "unsealed.json"
-    return json.loads(file.read_text()) if file.is_file() else None
+def openings(study: str) -> list[dict]:
+    """The records of the openings of a study's test predictions, the first first: one a protocol."""
+    files = sorted((results_dir() / study).glob("unsealed*.json"))
+    return sorted((json.loads(file.read_text()) for file in files), key=lambda record: record.get("unsealed_at", ""))
 
 
 def opened(study: str, name: str) -> bool:
-    """Whether the test predictions of a run may be seen: its study is unsealed, and the run was there when it was."""
-    record = unsealed(study)
-    return record is not None and name in record["runs"]
+    """Whether the test predictions of a run may be seen: an opening of its study names it."""
+    return any(name in record["runs"] for record in openings(study))
 
 
-def unseal(study: str, protocol: Path = PROTOCOL) -> dict:
-    """Open a study's test predictions, once and for all, and record when and under which protocol.
+def unseal(study: str, protocol: Path = PROTOCOL, runs: Sequence[str] | None = None) -> dict:
+    """Open a study's test predictions, once and for all under one protocol, and record when; what is opened already stays as it is.
+
+    Args:
+        runs: those that are opened; None opens all that are recorded.
 
     Raises:
         UserError: the test was opened for another study; the protocol is missing, not committed, or was changed since;
             or the study has no runs.
     """
-    if record := unsealed(study):
-        return record
-    if opened_for := next((file.parent.name for file in sorted(results_dir().glob("*/unsealed.json"))), None):
+    file = results_dir() / study / f"{protocol.stem.replace('protocol', 'unsealed')}.json"
+    if file.is_file():
+        return json.loads(file.read_text())
+    if opened_for := next((other.parent.name for other in sorted(results_dir().glob("*/unsealed*.json")) if other.parent != file.parent), None):
         raise UserError(f"{study}: the official test was opened once, for {opened_for}; by docs/protocol.md all other studies are judged on validation films")
     if not read_runs(study):
         raise UserError(f"{study}: the ledger holds no run of it; there is nothing to unseal")
@@ -178,8 +182,8 @@ def unseal(study: str, protocol: Path = PROTOCOL) -> dict:
     if not _committed(protocol):
         raise UserError(f"{protocol.name}: not committed as it stands; commit it before the test is opened")
     record = {"study": study, "unsealed_at": now(), "commit": commit(), "protocol_sha256": hashlib.sha256(protocol.read_bytes()).hexdigest(),
-              "runs": [run["name"] for run in read_runs(study)]}
-    write_json(results_dir() / study / "unsealed.json", record)
+              "runs": [run["name"] for run in read_runs(study)] if runs is None else list(runs)}
+    write_json(file, record)
     return record
 
 

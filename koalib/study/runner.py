@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 from koalib.errors import UserError
 from koalib.model import sources
 from koalib.model.weights import resolve
-from koalib.paths import PROTOCOL, WEIGHTS, cache_dir, results_dir
-from koalib.study import ledger
+from koalib.paths import PROTOCOL, SECOND_PROTOCOL, WEIGHTS, cache_dir, results_dir
+from koalib.study import ledger, shipped
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import Study, find_study
 from koalib.study.outcome import WEIGHTS_FILE, print_epoch, train
@@ -92,8 +92,10 @@ def summary(study: Study) -> str:
     return "\n".join(lines)
 
 
-def unseal(name: str, protocol: Path = PROTOCOL) -> dict:
+def unseal(name: str, protocol: Path = PROTOCOL, second: Path = SECOND_PROTOCOL) -> dict:
     """Open a study's test predictions once all runs that can be made here are made: no choice is left that could see them.
+
+    Where they were opened before the shipped grader was made, that file alone is opened once more, under the second protocol.
 
     Raises:
         UserError: runs are missing; or see `ledger.unseal`.
@@ -102,7 +104,10 @@ def unseal(name: str, protocol: Path = PROTOCOL) -> dict:
     lost = sum(failed["repeated_with_seed"] is None for failed in ledger.read_failures(name))  # failed twice, recorded as such
     if (missing := planned - done - blocked - lost) > 0:
         raise UserError(f"{name}: {missing} of {planned} runs are not recorded; finish them before the test is opened: koalib study run {name}")
-    return ledger.unseal(name, protocol)
+    late = shipped.shipped_record() if name == shipped.STUDY and ledger.openings(name) else None
+    if late is None or ledger.opened(name, late["name"]):
+        return ledger.unseal(name, protocol)
+    return ledger.unseal(name, second, [late["name"], *late["shipped_from"].split(" + ")])
 
 
 def pending(study: Study) -> Iterator[Task]:

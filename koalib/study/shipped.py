@@ -46,13 +46,25 @@ def latest() -> str:
 
 def seal() -> str:
     """In words, where the official test stands for the shipped file (docs/protocol.md, sections 1 and 7)."""
-    record, opening = shipped_record(), ledger.unsealed(STUDY)
-    if opening is None:
+    record, openings = shipped_record(), ledger.openings(STUDY)
+    if not openings:
         return "sealed, predicted and not looked at"
-    day = opening["unsealed_at"][:10]
+    first = openings[0]["unsealed_at"][:10]
     if record is None or not ledger.opened(STUDY, record["name"]):
-        return f"closed for this file, which was made after the test was opened on {day}"
-    return f"opened once by this study, on {day}; scores of five earlier fine-tunings on it were known"
+        return f"closed for this file, which was made after the test was opened on {first}"
+    if record["name"] in openings[0]["runs"]:
+        return f"opened once by this study, on {first}; scores of five earlier fine-tunings on it were known"
+    last = openings[-1]["unsealed_at"][:10]
+    return f"second opening, on {last}, by a protocol of its own; the first, on {first}, scored the grader before this one"
+
+
+def before() -> dict | None:
+    """The record of the grader that the first opening scored, where another is shipped since; None where there is none."""
+    record, openings = shipped_record(), ledger.openings(STUDY)
+    if record is None or not openings or record["name"] in openings[0]["runs"]:
+        return None
+    graders = [run for run in ledger.read_runs(STUDY) if "file_sha256" in run and run["name"] in openings[0]["runs"]]
+    return max(graders, key=lambda run: run["finished_at"], default=None)
 
 
 def predictions(split: str) -> tuple[pd.DataFrame, np.ndarray, dict]:
@@ -64,6 +76,15 @@ def predictions(split: str) -> tuple[pd.DataFrame, np.ndarray, dict]:
     record = shipped_record()
     if record is None:
         raise UserError(f"{GRADER.name}: no grader is shipped; scripts/ship_grader.py makes one from a run")
-    rule = read_checkpoint(GRADER)[1]["decision"]
-    table = ledger.read_predictions(STUDY, record["name"], split)
+    return _tempered(record["name"], split, read_checkpoint(GRADER)[1]["decision"])
+
+
+def predictions_before(split: str) -> tuple[pd.DataFrame, np.ndarray, dict] | None:
+    """The same of the grader that the first opening scored (`before`), from the ledger; None where there is none."""
+    record = before()
+    return None if record is None else _tempered(record["name"], split, record["decision"])
+
+
+def _tempered(run: str, split: str, rule: dict) -> tuple[pd.DataFrame, np.ndarray, dict]:
+    table = ledger.read_predictions(STUDY, run, split)
     return table, temper(ledger.probabilities(table), rule["temperature"]), rule

@@ -38,6 +38,22 @@ def test_the_seal_is_told_as_it_stands(empty, monkeypatch):
     assert shipped.seal() == "closed for this file, which was made after the test was opened on 2026-01-01"
 
 
+def test_a_second_opening_is_told_beside_the_first(empty, monkeypatch):
+    monkeypatch.setattr(shipped, "shipped_record", lambda: {"name": "new"})
+    for name, day in (("old", 2), ("older", 1)):
+        folder = empty / "results" / "headline" / name
+        ledger.write_json(folder / ledger.RUN_FILE, {"file_sha256": name, "finished_at": f"2026-01-0{day}"})
+        (folder / ledger.PREDICTIONS_FILE).touch()
+    opening = {"unsealed_at": "2026-01-03T00:00:00+00:00", "runs": ["old", "older"]}
+    ledger.write_json(empty / "results" / "headline" / "unsealed.json", opening)
+    assert shipped.before()["name"] == "old" and shipped.latest() == "val" and shipped.seal().startswith("closed for this file")
+    ledger.write_json(empty / "results" / "headline" / "unsealed_grader.json", {"unsealed_at": "2026-01-05T00:00:00+00:00", "runs": ["new"]})
+    assert shipped.latest() == "test" and shipped.before()["name"] == "old"
+    assert shipped.seal() == "second opening, on 2026-01-05, by a protocol of its own; the first, on 2026-01-03, scored the grader before this one"
+    monkeypatch.setattr(shipped, "shipped_record", lambda: {"name": "old"})
+    assert shipped.before() is None
+
+
 def test_flow_counts_the_published_films():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in participant_flow("chen2018").splitlines()[2:]]
     counts = {row[0]: [int(cell) for cell in row[3:8]] for row in rows}

@@ -84,6 +84,30 @@ def test_unsealing_needs_a_committed_protocol_and_leaves_its_record(tmp_path: Pa
         ledger.unseal("loss", protocol)
 
 
+def test_a_second_opening_needs_a_protocol_of_its_own_and_opens_what_it_names(tmp_path: Path, results: Path) -> None:
+    publish(tmp_path, predictions())
+    first, second = (tmp_path / "docs" / name for name in ("protocol.md", "protocol_grader.md"))
+    first.parent.mkdir()
+    first.write_text("one primary contrast")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "docs/protocol.md")
+    git(tmp_path, "commit", "-qm", "protocol")
+    ledger.unseal("headline", first)
+    for name in ("a_later_run", "another"):
+        publish(tmp_path, predictions(), name)
+    with pytest.raises(UserError, match="protocol_grader.md: missing"):
+        ledger.unseal("headline", second, ["a_later_run"])
+    second.write_text("a second grader")
+    with pytest.raises(UserError, match="protocol_grader.md: not committed"):
+        ledger.unseal("headline", second, ["a_later_run"])
+    git(tmp_path, "add", "docs/protocol_grader.md")
+    git(tmp_path, "commit", "-qm", "a second protocol")
+    record = ledger.unseal("headline", second, ["a_later_run"])
+    assert [opening["runs"] for opening in ledger.openings("headline")] == [["a_run"], ["a_later_run"]]
+    assert ledger.opened("headline", "a_run") and ledger.opened("headline", "a_later_run") and not ledger.opened("headline", "another")
+    assert ledger.unseal("headline", second, ["another"]) == record and not ledger.opened("headline", "another"), "a protocol opens once"
+
+
 def test_nothing_to_unseal(results: Path) -> None:
     with pytest.raises(UserError, match="no run"):
         ledger.unseal("headline")

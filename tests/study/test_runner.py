@@ -136,6 +136,20 @@ def test_a_run_is_done_once_by_two_processes(study: Study) -> None:
     assert runner.run_one("small", runner.Task(START)) == "done"
 
 
+def test_a_grader_made_after_the_opening_is_opened_alone_under_the_second_protocol(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(ledger, "unseal", lambda name, protocol, runs=None: asked.append((protocol.name, runs)))
+    monkeypatch.setattr(runner.shipped, "STUDY", "small")
+    monkeypatch.setattr(runner.shipped, "shipped_record", lambda: {"name": "new", "shipped_from": "a + b"})
+    runner.run_study("small")
+    runner.unseal("small")
+    record = ledger.write_json(ledger.results_dir() / "small" / "unsealed.json", {"unsealed_at": "2026-01-01", "runs": ["old"]})
+    runner.unseal("small")
+    ledger.write_json(record, {"unsealed_at": "2026-01-01", "runs": ["new"]})
+    runner.unseal("small")
+    assert asked == [("protocol.md", None), ("protocol_grader.md", ["new", "a", "b"]), ("protocol.md", None)]
+
+
 def test_unknown_study_and_engine(study: Study) -> None:
     with pytest.raises(UserError, match="no such study"):
         runner.run_study("nothing")
