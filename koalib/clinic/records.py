@@ -13,7 +13,7 @@ import hmac
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +192,7 @@ class Book:
                            (patient_id, self._reader(db), number, str(getattr(source, "PatientName", "")), str(getattr(source, "PatientBirthDate", ""))))
             film_id = self._film(db, patient_id, diagnosis, taken_on)
             reading = _insert(db, "reading", film_id=film_id, reader_id=self._reader(db), made_at=now(), **_numbers(diagnosis))
-            self._log(db, "save", f"reading {reading}", {"film": diagnosis.film_sha256, "grade": diagnosis.grade, "version": diagnosis.version})
+            self._log(db, "save", f"reading {reading}", _logged(diagnosis.film_sha256, diagnosis.grade, diagnosis.version, diagnosis.probabilities, diagnosis.prediction_set[0], diagnosis.prediction_set[-1], diagnosis.refer))
         return reading
 
     def decide(self, case: int, action: str, grade: int | None = None, reason: str = "") -> None:
@@ -330,17 +330,19 @@ class Book:
                 faults.append(f"log line {line['id']}: does not follow from the line before")
             before, detail = line["chain"], json.loads(line["detail"])
             if line["action"] == "save":
-                said[line["subject"]] = (line["reader_id"], detail.get("film"), detail.get("grade"), detail.get("version"))
+                said[line["subject"]] = {"reader": line["reader_id"], "film": None, "grade": None, "version": None, **detail}
             elif line["action"] in ACTIONS:
                 words[line["subject"]].append((line["reader_id"], line["action"], detail.get("to"), detail.get("reason")))
-        for what, found, logged in (("", readings, said), ("decisions on ", decisions, words)):
-            faults += [f"{what}{subject}: not as the log has it" for subject in sorted(found.keys() | logged.keys()) if found.get(subject) != logged.get(subject)]
+        # an older koalib logged film, grade and version alone: what a line says must be so, what it leaves out it cannot hold
+        faults += [f"{subject}: not as the log has it" for subject in sorted(readings.keys() | said.keys())
+                   if subject not in said or subject not in readings or any(readings[subject].get(key) != value for key, value in said[subject].items())]
+        faults += [f"decisions on {subject}: not as the log has it" for subject in sorted(decisions.keys() | words.keys()) if decisions.get(subject) != words.get(subject)]
         return faults
 
-    def _saved(self) -> dict[str, tuple]:
+    def _saved(self) -> dict[str, dict]:
         """Of every reading what its line in the log says."""
-        rows = self._db.execute("SELECT reading.id, reader_id, sha256, grade, version FROM reading JOIN film ON film.id = film_id")
-        return {f"reading {number}": tuple(row) for number, *row in rows}
+        rows = self._db.execute("SELECT reading.id, reader_id, sha256, grade, version, p0, p1, p2, p3, p4, set_low, set_high, refer FROM reading JOIN film ON film.id = film_id")
+        return {f"reading {number}": {"reader": reader, **_logged(film, grade, version, p, low, high, refer)} for number, reader, film, grade, version, *p, low, high, refer in rows}
 
     def _decided(self) -> dict[str, list[tuple]]:
         """Of every reading's decisions what their lines in the log say, the oldest first."""
@@ -357,6 +359,11 @@ def now() -> str:
 
 def _chain(before: str, line: dict) -> str:
     return hashlib.sha256((before + json.dumps(line, sort_keys=True, ensure_ascii=False)).encode()).hexdigest()
+
+
+def _logged(film: str, grade: int, version: str, probabilities: Sequence[float], low: int, high: int, refer: bool) -> dict[str, Any]:
+    """What the log says of a reading as it is saved."""
+    return {"film": film, "grade": grade, "version": version, "probabilities": list(probabilities), "set": [low, high], "refer": bool(refer)}
 
 
 def _iso_day(dicom: str) -> str | None:

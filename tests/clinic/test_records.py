@@ -18,7 +18,7 @@ import pytest
 from pydicom import Dataset
 from typer.testing import CliRunner, Result
 
-from koalib.clinic import schema
+from koalib.clinic import records, schema
 from koalib.clinic.diagnosis import Diagnosis, JointSpace
 from koalib.clinic.export import harmless, to_csv
 from koalib.clinic.grader import Grader
@@ -216,6 +216,7 @@ def test_the_log_cannot_be_changed_and_shows_when_it_was(book: Book) -> None:
 @pytest.mark.parametrize(("attack", "fault"), [
     ("DELETE FROM decision", "decisions on reading 1"), ("UPDATE decision SET grade = 4", "decisions on reading 1"), ("UPDATE decision SET reason = 'other' WHERE id = 1", "decisions on reading 1"),
     ("DELETE FROM decision WHERE id = 2", "decisions on reading 1"), ("DELETE FROM reading WHERE id = 2", "reading 2"), ("UPDATE reading SET grade = 3", "reading 1"),
+    ("UPDATE reading SET p1 = 0.5", "reading 1"), ("UPDATE reading SET set_high = 4", "reading 1"), ("UPDATE reading SET refer = 1 - refer", "reading 1"),
     ("UPDATE film SET sha256 = 'x'", "reading 1"), ("INSERT INTO decision VALUES (9, 2, 1, 'now', 'accept', 2, '')", "decisions on reading 2"),
     ("DELETE FROM audit WHERE id = 1", "log line 2"), ("DELETE FROM audit WHERE id > 1", "reading 2"), ("UPDATE audit SET at = 'now' WHERE id = 2", "log line 2")])
 def test_the_check_finds_what_was_removed_or_changed_past_the_triggers(book: Book, attack: str, fault: str) -> None:
@@ -228,6 +229,18 @@ def test_the_check_finds_what_was_removed_or_changed_past_the_triggers(book: Boo
         book._db.execute(f"DROP TRIGGER {trigger}")
     book._db.execute(attack)
     assert any(found.startswith(f"{fault}:") for found in book.audit_faults()) and not book.audit_is_whole()
+
+
+def test_a_line_of_an_older_book_holds_what_it_says(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which left out probabilities, set and referral."""
+    whole = records._logged
+    monkeypatch.setattr(records, "_logged", lambda film, grade, version, *_: {"film": film, "grade": grade, "version": version})
+    book.save(READING)
+    monkeypatch.setattr(records, "_logged", whole)
+    assert book.audit_is_whole()
+    book._db.execute("DROP TRIGGER reading_keeps")
+    book._db.execute("UPDATE reading SET version = 'x'")
+    assert book.audit_faults() == ["reading 1: not as the log has it"]
 
 
 def test_the_command_checks_a_book(book: Book) -> None:
