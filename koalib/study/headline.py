@@ -15,10 +15,11 @@ from koalib.study import ledger
 from koalib.study.calibration import cross_fit, fit_temperature, fit_thresholds, temper
 from koalib.study.comparisons import arm, arm_runs
 from koalib.study.conformal import coverage_by_grade, fit_conformal
-from koalib.study.experiments import LITE0
+from koalib.study.experiments import LITE0, LITE2
 from koalib.study.metrics import decide, summary
 
 STUDY, FOLDS = "headline", f"{LITE0}/folds"
+TEACHERS = f"{LITE2}/folds"  #: of the second grader
 AIM = {"accuracy": 0.74, "qwk_tuned": 0.90}
 LEAST = {"accuracy": 0.705, "qwk_tuned": 0.86}
 
@@ -34,7 +35,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Every film of train + val by the one model that did not see it: grade, group and fold are (N,), p is (N, 5)."""
+    """Every film of the folds by the models, one a seed, that did not see it: grade, group and fold are (N,), p, their mean, is (N, 5)."""
 
     grade: np.ndarray
     group: np.ndarray
@@ -42,10 +43,10 @@ class OutOfFold:
     p: np.ndarray
 
 
-def members() -> list[str]:
-    """The fold runs in the order of their folds; none while not all are recorded."""
-    runs = arm_runs(STUDY).get(FOLDS, {})
-    return [run for _, run in sorted(runs.items())] if len(runs) == arm(STUDY, FOLDS).planned else []
+def members(name: str = FOLDS) -> list[str]:
+    """The runs of an arm over folds in the order of their folds; none while not all are recorded."""
+    runs = arm_runs(STUDY).get(name, {})
+    return [run for _, run in sorted(runs.items())] if len(runs) == arm(STUDY, name).planned else []
 
 
 def opened() -> bool:
@@ -53,17 +54,21 @@ def opened() -> bool:
     return bool(members()) and all(ledger.opened(STUDY, run) for run in members())
 
 
-def out_of_fold() -> OutOfFold:
-    """The pooled out-of-fold predictions.
+def out_of_fold(name: str = FOLDS) -> OutOfFold:
+    """The pooled out-of-fold predictions of an arm.
 
     Raises:
         UserError: not all folds are recorded.
     """
-    if not members():
-        raise UserError(f"{STUDY}: the folds of {FOLDS} are not all recorded; koalib study run {STUDY}")
-    tables = [ledger.read_predictions(STUDY, run, "oof").assign(fold=k) for k, run in enumerate(members())]
-    films = pd.concat(tables, ignore_index=True)
-    return OutOfFold(films.grade.to_numpy(), films.group.to_numpy(), films.fold.to_numpy(), ledger.probabilities(films))
+    if not members(name):
+        raise UserError(f"{STUDY}: the folds of {name} are not all recorded; koalib study run {STUDY}")
+    runs = arm_runs(STUDY)[name]
+    tables = [ledger.read_predictions(STUDY, run, "oof").assign(fold=fold, seed=seed) for (fold, seed), run in sorted(runs.items())]
+    films = pd.concat(tables, ignore_index=True).sort_values(["seed", "fold", "image_id"], ignore_index=True)
+    seeds = films.seed.nunique()
+    p = ledger.probabilities(films).reshape(seeds, -1, 5).mean(axis=0)
+    films = films.iloc[: len(p)]  # every seed graded the same films
+    return OutOfFold(films.grade.to_numpy(), films.group.to_numpy(), films.fold.to_numpy(), p)
 
 
 def fit_rule(found: OutOfFold) -> Rule:
@@ -100,6 +105,9 @@ def rows() -> list[tuple[str, int, dict[str, dict]]]:
     p = temper(found.p, rule.temperature)
     shown = [("out of fold, rules fitted on the other folds", len(p), scored_out_of_fold(found)),
              ("out of fold, rules fitted on all (optimistic)", len(p), summary(found.grade, p, found.group, tuned=decide(p, rule.thresholds)))]
+    if members(TEACHERS):
+        taught = out_of_fold(TEACHERS)
+        shown.append(("out of fold, the second grader's teachers, two a film, rules fitted on the other folds", len(taught.grade), scored_out_of_fold(taught)))
     if opened():
         films, p = ensemble(rule)
         shown.append(("official test, five models averaged", len(films), summary(films.grade.to_numpy(), p, films.group.to_numpy(), tuned=decide(p, rule.thresholds))))

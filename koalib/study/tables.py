@@ -126,7 +126,7 @@ def ensemble_markdown() -> str:
     names = {"accuracy": "Accuracy (argmax)", "qwk_tuned": "Kappa (tuned thresholds)", "accuracy_tuned": "Accuracy (tuned thresholds)", "qwk_expected": "Kappa (rounded expected grade)", "qwk": "Kappa (argmax)"}
     rows = [(label, films, *(interval(scores[key]) + (f", {headline.reached(key, scores[key]['value'])}" if "test" in label and key in headline.AIM else "") for key in names))
             for label, films, scores in shown]
-    text = "Five models of five patient folds:\n\n" + markdown(("", "Films", *names.values()), rows)
+    text = "Models of five patient folds:\n\n" + markdown(("", "Films", *names.values()), rows)
     return f"{text}\n\n{_coverage_markdown()}" if headline.opened() else text
 
 

@@ -40,7 +40,7 @@ def test_the_test_is_scored_when_it_is_open(folds):
     rule = headline.fit_rule(headline.out_of_fold())
     with pytest.raises(UserError, match="sealed"):
         headline.ensemble(rule)
-    assert len(headline.rows()) == 2 and "official test" not in ensemble_markdown()
+    assert len(headline.rows()) == 3 and "official test" not in ensemble_markdown()
     open_test(folds, headline.members())
     films, p = headline.ensemble(rule)
     each = [temper(ledger.probabilities(ledger.read_predictions("headline", run, "test")), rule.temperature) for run in headline.members()]
@@ -49,6 +49,15 @@ def test_the_test_is_scored_when_it_is_open(folds):
     assert label.startswith("official test") and count == 60 and headline.reached("accuracy", scores["accuracy"]["value"]) in ensemble_markdown()
     assert all(f"| {'all' if k == 'all' else f'KL {k}'} | {row['n']} | {row['coverage']:.3f} (" in ensemble_markdown() for k, row in headline.coverage().items())
     assert "Accuracy (tuned thresholds)" in ensemble_markdown()
+
+
+def test_two_seeds_of_teachers_are_averaged_film_by_film(folds):
+    found = headline.out_of_fold(headline.TEACHERS)
+    assert found.p.shape == (300, 5) and np.allclose(found.p.sum(axis=1), 1)
+    runs = headline.arm_runs("headline")[headline.TEACHERS]
+    pair = [ledger.read_predictions("headline", runs[3, seed], "oof").sort_values("image_id") for seed in (0, 1)]
+    assert (pair[0].grade.to_numpy() == found.grade[found.fold == 3]).all()
+    assert np.allclose(found.p[found.fold == 3], np.mean([ledger.probabilities(table) for table in pair], axis=0))
 
 
 def test_a_missing_fold_is_said(folds):
