@@ -25,18 +25,21 @@ RIVALS = tuple(f"{model}/from_chen2018" for model in ("resnet18", "mobilevit_xs"
 ATTO = "convwgcnet_atto"
 NEITHER, GCT, WAVELET, BOTH = TWO_BY_TWO_ARMS = tuple(f"{ATTO}/{name}" for name in ("neither", "gct", "wavelet", "both"))
 ON_ATTO = "stand-in ConvNeXt-Atto, pretrained on chen2018: "
+REPEATED = "repeated with fresh seeds (secondary)"
 ON_LITE = "again in ablation B, EfficientNet-Lite0 on chen2018, accuracy (secondary)"
 LEARNT = 0.2  #: validation QWK ("slight agreement" ends here, Landis & Koch 1977) under which a network is said to have learnt next to nothing
 GAIN = {BOTH: 1.0, NEITHER: -1.0}
 SYNERGY = {BOTH: 1.0, GCT: -1.0, WAVELET: -1.0, NEITHER: 1.0}
+GAIN_R, SYNERGY_R = ({f"{name}_again": weight for name, weight in coefficients.items()} for coefficients in (GAIN, SYNERGY))
 GAIN_B, SYNERGY_B = ({name.replace(ATTO, LITE0): weight for name, weight in coefficients.items()} for coefficients in (GAIN, SYNERGY))
 BESIDE = {  # what C5's gain is owed to, and whether it and C6's synergy come back: study, coefficients, score, words
     "C5": (
         ("ablation", {BOTH: 1.0, f"{ATTO}/unshuffle": -1.0}, "four_scores", "over a branch as large without wavelets (exploratory)"),
         ("architectures", {f"{ATTO}/from_chen2018": 1.0, STAND_IN: -1.0}, "four_scores", "with the modules from the first training on (exploratory)"),
+        ("ablation", GAIN_R, "four_scores", REPEATED),
         ("ablation", GAIN_B, "accuracy", ON_LITE),
     ),
-    "C6": (("ablation", SYNERGY_B, "accuracy", ON_LITE),),
+    "C6": (("ablation", SYNERGY_R, "four_scores", REPEATED), ("ablation", SYNERGY_B, "accuracy", ON_LITE)),
 }
 
 

@@ -73,12 +73,13 @@ class Panel:
     title: str
     arms: tuple[Arm, ...]
     factorial: bool = False  #: the first four arms are a 2 x 2: neither, gates, wavelets, both
+    suffix: str = ""  #: of its variants, which are those of another panel: left out of their labels
     chosen_by: bool = False  #: its comparison chose what is shipped: it stays on validation films when the test is opened
 
     def label(self, arm: Arm) -> str:
         """The shortest name of an arm that is clear within the panel."""
         models, variants = ({getattr(a.experiment, part) for a in self.arms} for part in ("model", "variant"))
-        return arm.experiment.variant if len(models) == 1 else arm.experiment.model if len(variants) == 1 else arm.name
+        return arm.experiment.variant.removesuffix(self.suffix) if len(models) == 1 else arm.experiment.model if len(variants) == 1 else arm.name
 
     def comparisons(self) -> dict[str, dict[str, float]]:
         """What is compared: its name -> coefficient of each arm's score, by the arm's name."""
@@ -179,6 +180,7 @@ ARCHITECTURES = _architectures()
 
 _atto_start = Experiment("chen2018", "convwgcnet_atto", gct="none", wavelet="none", size=128, epochs=15, lr=5e-4, layer_scale=_LAYER_SCALE, variant="start")
 _atto = Experiment("gornale2020", "convwgcnet_atto", size=128, epochs=8, lr=5e-4, ema=0.99, new_module_lr=10)
+_again = _atto.but(precision="fp32")  # as its first two seeds were computed
 _lite = Experiment("chen2018", LITE0, "imagenet", size=96, epochs=8, new_module_lr=10)
 
 ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
@@ -186,6 +188,8 @@ ABLATION = Study("ablation", "C4-C6: gates and wavelets, alone and together", (
         *(Arm(_atto.but(variant=name, **modules), FIVE, AGAIN, after=_atto_start) for name, modules in TWO_BY_TWO.items()),
         *(Arm(_atto.but(variant=name, **modules), FIVE, after=_atto_start) for name, modules in CONTROLS.items())), factorial=True),
     Panel("B: EfficientNet-Lite0 from ImageNet", tuple(Arm(_lite.but(variant=name, **modules), seeds=FIVE) for name, modules in TWO_BY_TWO.items()), factorial=True),
+    Panel("R: A's 2 x 2 repeated, fresh seeds", tuple(Arm(_again.but(variant=f"{name}_again", **modules), FIVE, (2, 3, 4), after=_atto_start) for name, modules in TWO_BY_TWO.items()),
+          factorial=True, suffix="_again"),
 ), first=(_atto_start,))
 
 # ---------------------------------------------------------------- loss and learning strategy: thesis sections 4.1.1, 4.1.2

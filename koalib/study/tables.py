@@ -68,8 +68,10 @@ def studies_markdown() -> str:
     rows = []
     for name, study in STUDIES.items():
         waiting = [arm for arm in study.arms if arm.needs and arm.name not in arm_runs(name)]
-        missing = f"{sum(arm.planned for arm in waiting)}: {', '.join(sorted({arm.needs for arm in waiting}))}" if waiting else "-"
-        rows.append((name, study.title, f"{runs_recorded(name)} of {study.planned}", missing))
+        needed, recorded = sum(arm.planned for arm in waiting), runs_recorded(name)
+        missing = [f"{needed}: {', '.join(sorted({arm.needs for arm in waiting}))}"] if waiting else []
+        missing += [f"{left}: not run yet"] if (left := study.planned - recorded - needed) > 0 else []
+        rows.append((name, study.title, f"{recorded} of {study.planned}", "; ".join(missing) or "-"))
     made, wanted = external.progress()
     rows.append((external.NAME, external.TITLE, f"{made} of {wanted}", f"{wanted - made}: saved models, not on this machine" if made < wanted else "-"))
     return markdown(("Study", "Question", "Runs recorded", "Not run"), rows)

@@ -141,10 +141,18 @@ def test_comparisons_stand_beside_the_reference_arm_with_itself(empty):
     fill("ablation", {"both": 0.95, "neither": 0.6}, only=("start", "neither", "gct", "both"))
     found = contrasts("ablation", ("four_scores",), n=100)
     assert found.comparison[:4].tolist() == [AGAINST_ITSELF.format("neither"), "gct - neither", "both - neither", "both - gct"]
-    assert "interaction" not in found.comparison[: len(found) // 2].tolist() and set(found.panel) == {panel.title for panel in find_study("ablation").panels}
+    assert "interaction" not in found.comparison[: len(found) // 2].tolist() and {title[0] for title in found.panel} == {"A", "B"}
     gain = found.set_index(["panel", "comparison"]).loc[(found.panel[0], "both - neither")]
     answer = stack("ablation", [BOTH, NEITHER]).contrast({BOTH: 1.0, NEITHER: -1.0}, ("four_scores",), n=100)["four_scores"]
     assert gain.four_scores == pytest.approx(answer.value) and (gain.made, gain.planned) == (20, 20)
+
+
+def test_a_repetition_asks_what_the_first_asked(empty):
+    first, _, repeated = find_study("ablation").panels
+    asked, again = first.comparisons(), repeated.comparisons()
+    assert set(again) < set(asked)
+    assert all({name.removesuffix("_again"): weight for name, weight in again[label].items()} == asked[label] for label in again)
+    assert not {arm.name for arm in repeated.arms} & {arm.name for arm in first.arms}
 
 
 def test_a_control_is_compared_with_both_modules_too(empty):
@@ -164,9 +172,10 @@ def test_what_comes_back_in_the_second_ablation_stands_beside_the_first(empty):
     found = by_id(answers())
     for claim in ("C5", "C6"):
         assert re.search(r"ablation B, EfficientNet-Lite0 on chen2018, accuracy \(secondary\), 5 seeds: \+\d+\.\d points", found[claim].note)
+        assert re.search(r"repeated with fresh seeds \(secondary\), 3 seeds: .\d+\.\d points", found[claim].note)
     shutil.rmtree(next((empty / "ablation").glob("*lite0-gct-official-seed4-*")))
     found = by_id(answers())
-    assert "ablation B" in found["C5"].note and not found["C6"].note, "a contrast that misses a run is not given"
+    assert "ablation B" in found["C5"].note and "ablation B" not in found["C6"].note and "repeated" in found["C6"].note, "a contrast that misses a run is not given"
 
 
 def test_a_lead_over_networks_that_never_learnt_is_called_so(empty):

@@ -48,7 +48,7 @@ def test_readme_without_marks_is_left_alone(empty):
 def test_studies_say_what_was_not_run_and_why(empty):
     fill("loss")
     text = studies_markdown()
-    assert "| 15 of 15 | - |" in text
+    assert "| 15 of 15 | - |" in text and "| 0 of 27 | 27: not run yet |" in text
     assert "ImageNet weights, not on this machine" in text
     waiting = re.search(r"\| external .* \| (\d+) of (\d+) \| (\d+): saved models, not on this machine \|", text)
     assert waiting and int(waiting[2]) - int(waiting[1]) == int(waiting[3]) > 0
