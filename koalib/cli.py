@@ -251,8 +251,8 @@ def study_show(name: str, json_: Json = False) -> None:
 
 @study_app.command("unseal")
 def study_unseal(name: str) -> None:
-    """Open a study's test predictions, once, under the committed protocol."""
-    from koalib.study.runner import unseal
+    """Open a study's test predictions, once a committed protocol."""
+    from koalib.study.opening import unseal
 
     record = unseal(name)
     print(f"{name}: opened {record['unsealed_at']} at commit {record['commit']}, protocol {record['protocol_sha256'][:12]}, {len(record['runs'])} runs")

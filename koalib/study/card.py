@@ -36,7 +36,7 @@ def card_block() -> str:
     latest = shipped.latest()
     table, p, _ = shipped.predictions(latest)
     sections = {
-        "Participant flow": sections_of.participant_flow(dataset), "Scores": "\n\n".join(_split(split) for split in ("val", "test")),
+        "Participant flow": sections_of.participant_flow(dataset), "How it was chosen": sections_of.choice(), "Scores": "\n\n".join(_split(split) for split in ("val", "test")),
         f"Where it errs: {TITLES[latest].lower()}": sections_of.failures(dataset, table, p, rule), "On films from elsewhere": sections_of.elsewhere(),
         "Does it read the joint?": sections_of.joint_covered(), "The joint-space measure beside it": sections_of.joint_space(),
     }
@@ -54,7 +54,7 @@ def _split(split: str) -> str:
     rows = [(k, found["n"], *(f"{found[s]:.3f}" for s in ("precision", "recall", "f1")), f"{sets[k]['coverage']:.3f}", f"{sets[k]['size']:.2f}") for k, found in grades.items()]
     second = markdown(("grade", "films", "precision", "recall", "F1", "coverage of the 90 % sets", "grades in a set"), rows)
     said = "They also chose the epoch and fitted temperature, thresholds and sets, which flatters every figure here." if split == "val" else f"The official test: {shipped.seal()}."
-    said += f"\n\n{against_the_protocol().replace('](docs/', '](')}" if split == "test" else ""
+    said += f"\n\n{against_the_protocol(docs='')}" if split == "test" else ""
     return f"**{TITLES[split]}** ({len(table)}). {said}\n\n{first}\n\n{_calibration(p, grade, group)}\n\n{second}"
 
 

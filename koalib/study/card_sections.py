@@ -10,6 +10,7 @@ import pandas as pd
 from koalib.data.registry import GRADES, read_manifest
 from koalib.study import ledger, shipped
 from koalib.study.abroad import AT_HOME
+from koalib.study.choice import candidates
 from koalib.study.conformal import prediction_sets
 from koalib.study.external import JOURNEYS, NAME, SHIPPED, runs_of
 from koalib.study.metrics import confusion, decide, summary
@@ -25,6 +26,16 @@ def participant_flow(dataset: str) -> str:
     parts = [*films.groupby("split", sort=False), ("all", films)] if films.split.nunique() > 1 else [("all", films)]
     rows = [(name, part.group.nunique(), len(part), *((part.grade == k).sum() for k in GRADES), part.inverted.sum(), part.low_contrast.sum(), ROLES.get(name, "")) for name, part in parts]
     return markdown(("split", "patients", "knees", *(f"KL {k}" for k in GRADES), "dark bone, turned", "low contrast", "use"), rows)
+
+
+def choice() -> str:
+    """The candidates and both files on the validation films, by what decided; the means of the arms beside it."""
+    table = candidates()
+    rows = [(row.arm, f"`{row.run}`", f"{row.accuracy:.4f}", f"{row.qwk_tuned:.4f}", f"{row.mean:.4f}") for row in table.itertuples()]
+    arms = table[~table.arm.str.contains("file")].groupby("arm")["mean"].mean()
+    means = "; ".join(f"{arm} {value:.4f}" for arm, value in arms.items())
+    return (f"By [the protocol](protocol_grader.md), the largest mean of accuracy and kappa (thresholds of each, fitted on the same films). Means of the arms over their seeds: {means or 'none recorded'}.\n\n"
+            + markdown(("network", "run", "accuracy", "kappa", "mean"), rows))
 
 
 def failures(dataset: str, table: pd.DataFrame, p: np.ndarray, rule: Mapping) -> str:

@@ -18,7 +18,7 @@ from koalib.study.runner import Task, pending, run_one, summary
 
 LIVES = 4  #: workers that a run may lose before it counts as failed: one that kills its workers must not do so for ever
 TAKEN_SECONDS = 2.0  #: before a run that another process holds is tried again
-PASSED_ON = ("KOALIB_RESULTS", "KOALIB_CACHE", "KOALIB_DATA", "KOALIB_WEIGHTS")
+PASSED_ON = ("KOALIB_RESULTS", "KOALIB_CACHE", "KOALIB_DATA", "KOALIB_WEIGHTS", "KOALIB_COMMIT")
 
 
 def run_on_ray(study: Study, deadline: float | None, data: str | Path | None = None, address: str | None = None) -> list[str]:

@@ -44,7 +44,7 @@ def evaluate(checkpoint: str | Path, dataset: str, *, split: str | None = None, 
     trained, fitted = (_served(metadata, table, role).to_numpy() for role in ("train", "val"))
     wanted = _of_split(table, dataset, split)
     if closed[wanted].all() or (split is not None and closed[wanted].any()):
-        way = f"{Path(checkpoint).name} is the run {shut} of a study that is not opened" if ledger.openings(SEAL) else f"koalib study unseal {SEAL} opens them under docs/protocol.md"
+        way = f"{Path(checkpoint).name} is the run {shut}, which no protocol has opened" if ledger.openings(SEAL) else f"koalib study unseal {SEAL} opens them under docs/protocol.md"
         raise UserError(f"{dataset}: its films of the official test split are sealed; {way}")
     scored = wanted & ~closed & (~trained | (split is not None))
     if not scored.any():

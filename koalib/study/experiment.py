@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from koalib.errors import UserError
 
 LOSSES = ("ce", "weighted", "focal", "soft", "corn", "coral")
+TAUGHT = ("ce", "focal", "soft")  #: losses that a teacher's can be mixed with
 SCHEDULES = ("cosine", "step", "constant")
 SAMPLERS = ("shuffle", "balanced")
 SMALLEST = 32  #: pixels: the networks halve a film five times
@@ -48,7 +49,7 @@ class Experiment:
     loss: str = "soft"
     label_smoothing: float = 0.1  #: of ``ce`` and ``weighted``
     soft_width: float = 0.5  #: tau of the distance-based soft labels, softmax(-|d| / tau)
-    teacher: str = ""  #: an arm of the same study, MODEL/VARIANT, whose out-of-fold answers are learnt beside the grades
+    teacher: str = ""  #: an arm of the same study, MODEL/VARIANT, whose out-of-fold answers are learnt beside the grades; the record names its runs
     teacher_share: float = 0.5  #: of the loss, the rest is ``loss``
     sampler: str = "shuffle"
     augment: str = "standard"
@@ -70,8 +71,8 @@ class Experiment:
         for field, (fits, rule) in (positive | shares | others).items():
             if not fits:
                 raise UserError(f"{field} {getattr(self, field)}: must be {rule}")
-        if self.teacher and self.loss in ("corn", "coral"):
-            raise UserError(f"loss {self.loss!r} with a teacher: its outputs are no five logits; choose another loss")
+        if self.teacher and self.loss not in TAUGHT:
+            raise UserError(f"loss {self.loss!r} with a teacher: choose one of {', '.join(TAUGHT)}, whose outputs are five logits and whose films count alike")
         if self.size < SMALLEST:
             raise UserError(f"size {self.size}: films of at least {SMALLEST} pixels are needed")
         if self.fold is not None and not 0 <= self.fold < self.folds:

@@ -74,6 +74,7 @@ class Panel:
     arms: tuple[Arm, ...]
     factorial: bool = False  #: the first four arms are a 2 x 2: neither, gates, wavelets, both
     suffix: str = ""  #: of its variants, which are those of another panel: left out of their labels
+    second: bool = False  #: of the second grader, whose test is opened by a protocol of its own (docs/protocol_grader.md)
     chosen_by: bool = False  #: its comparison chose what is shipped: it stays on validation films when the test is opened
 
     def label(self, arm: Arm) -> str:
@@ -218,8 +219,8 @@ _teachers = Arm(_second.but(training_set="train_split", variant="folds"), FIVE, 
 HEADLINE = Study("headline", "the best honest single grader and ensemble on the official test", (
     Panel("one model, official split", (Arm(_official), Arm(_headline.but(variant="larger", size=288, epochs=2, batch=16, lr=2e-4), after=_official)), chosen_by=True),
     Panel("five patient folds", (Arm(_headline.but(variant="folds"), FIVE),)),
-    Panel("second grader, five patient folds", (_teachers,)),
-    Panel("second grader, official split", (Arm(_second.but(variant="official"), seeds=AGAIN), Arm(_second.but(variant="distilled", teacher=_teachers.name), seeds=AGAIN)), chosen_by=True),
+    Panel("second grader, five patient folds", (_teachers,), second=True),
+    Panel("second grader, official split", (Arm(_second.but(variant="official"), seeds=AGAIN), Arm(_second.but(variant="distilled", teacher=_teachers.name), seeds=AGAIN)), second=True, chosen_by=True),
 ))
 
 STUDIES = {study.name: study for study in (PROTOCOL, TRANSFER, ARCHITECTURES, ABLATION, LOSS, MECHANISM, HEADLINE)}

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from koalib.paths import FIGURES
 from koalib.study import conformal, curves, headline, metrics, plots, shipped
 from koalib.study.calibration import reliability
-from koalib.study.comparisons import SELECTED_ON, arm_runs, arm_scores, contrasts, curve_table, panels, stack
-from koalib.study.experiments import Panel, find_study
+from koalib.study.comparisons import SELECTED_ON, arm_scores, contrasts, curve_table, panels
+from koalib.study.experiments import find_study
 from koalib.study.front import phantom_grades
 from koalib.study.style import save
 from koalib.study.card import CARD, card_block
@@ -25,16 +25,6 @@ from koalib.study.tables import README, renew_block, results_block
 from koalib.study.verdicts import CLAIMS
 
 TRANSFER = {"from ImageNet": "tf_efficientnet_lite0/imagenet", "from the phantom": "tf_efficientnet_lite0/phantom", "from scratch": "tf_efficientnet_lite0/scratch"}
-
-
-def _data(study: str) -> str:
-    shown = panels(study)
-    return f"{stack(study, [_first_recorded(study, shown[0])]).data}, study {study}" if shown else ""
-
-
-def _first_recorded(study: str, panel: Panel) -> str:
-    runs = arm_runs(study)
-    return next(arm.name for arm in panel.arms if arm.name in runs)
 
 
 def _arms(study: str, title: str, thesis: float | None = None, part: int = 0) -> Callable[[], Figure | None]:
@@ -110,8 +100,8 @@ def headline_coverage() -> Figure | None:
         return None
     table, p, rule = shipped.predictions(shipped.latest())
     held = {"shipped grader": conformal.coverage_by_grade(p, table.grade.to_numpy(), table.group.to_numpy(), rule["conformal"])}
-    if headline.opened():
-        held["five models averaged"] = headline.coverage()
+    if headline.opened() and shipped.latest() == "test":
+        held[f"{headline.FIRST},\nfive averaged"] = headline.coverage()
     shown = {name: [found[str(k)] | {"value": found[str(k)]["coverage"]} for k in range(5)] for name, found in held.items()}
     return plots.by_grade(shown, _shipped_data(table), "Do the 90 % sets hold in every grade?", "share that holds the truth", level=0.9)
 

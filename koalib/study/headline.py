@@ -19,6 +19,7 @@ from koalib.study.experiments import LITE0, LITE2
 from koalib.study.metrics import decide, summary
 
 STUDY, FOLDS = "headline", f"{LITE0}/folds"
+FIRST = "the first grader's recipe"
 TEACHERS = f"{LITE2}/folds"  #: of the second grader
 AIM = {"accuracy": 0.74, "qwk_tuned": 0.90}
 LEAST = {"accuracy": 0.705, "qwk_tuned": 0.86}
@@ -66,6 +67,8 @@ def out_of_fold(name: str = FOLDS) -> OutOfFold:
     tables = [ledger.read_predictions(STUDY, run, "oof").assign(fold=fold, seed=seed) for (fold, seed), run in sorted(runs.items())]
     films = pd.concat(tables, ignore_index=True).sort_values(["seed", "fold", "image_id"], ignore_index=True)
     seeds = films.seed.nunique()
+    if any(ids.tolist() != films.image_id[: len(ids)].tolist() for _, ids in films.groupby("seed").image_id):
+        raise UserError(f"{STUDY}: the seeds of {name} graded different films")
     p = ledger.probabilities(films).reshape(seeds, -1, 5).mean(axis=0)
     films = films.iloc[: len(p)]  # every seed graded the same films
     return OutOfFold(films.grade.to_numpy(), films.group.to_numpy(), films.fold.to_numpy(), p)
@@ -103,14 +106,14 @@ def rows() -> list[tuple[str, int, dict[str, dict]]]:
     found = out_of_fold()
     rule = fit_rule(found)
     p = temper(found.p, rule.temperature)
-    shown = [("out of fold, rules fitted on the other folds", len(p), scored_out_of_fold(found)),
-             ("out of fold, rules fitted on all (optimistic)", len(p), summary(found.grade, p, found.group, tuned=decide(p, rule.thresholds)))]
+    shown = [(f"{FIRST}, out of fold, rules fitted on the other folds", len(p), scored_out_of_fold(found)),
+             (f"{FIRST}, out of fold, rules fitted on all (optimistic)", len(p), summary(found.grade, p, found.group, tuned=decide(p, rule.thresholds)))]
     if members(TEACHERS):
         taught = out_of_fold(TEACHERS)
-        shown.append(("out of fold, the second grader's teachers, two a film, rules fitted on the other folds", len(taught.grade), scored_out_of_fold(taught)))
+        shown.append(("the second grader's teachers, out of fold, rules fitted on the other folds", len(taught.grade), scored_out_of_fold(taught)))
     if opened():
         films, p = ensemble(rule)
-        shown.append(("official test, five models averaged", len(films), summary(films.grade.to_numpy(), p, films.group.to_numpy(), tuned=decide(p, rule.thresholds))))
+        shown.append((f"{FIRST}, official test, five models averaged", len(films), summary(films.grade.to_numpy(), p, films.group.to_numpy(), tuned=decide(p, rule.thresholds))))
     return shown
 
 

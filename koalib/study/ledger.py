@@ -161,9 +161,10 @@ def opened(study: str, name: str) -> bool:
 
 
 def unseal(study: str, protocol: Path = PROTOCOL, runs: Sequence[str] | None = None) -> dict:
-    """Open a study's test predictions, once and for all under one protocol, and record when; what is opened already stays as it is.
+    """Open the test predictions of a study's runs, once and for all under one protocol, and record when; what is opened already stays as it is.
 
     Args:
+        protocol: its file's name begins with ``protocol``.
         runs: those that are opened; None opens all that are recorded.
 
     Raises:
@@ -174,7 +175,7 @@ def unseal(study: str, protocol: Path = PROTOCOL, runs: Sequence[str] | None = N
     if file.is_file():
         return json.loads(file.read_text())
     if opened_for := next((other.parent.name for other in sorted(results_dir().glob("*/unsealed*.json")) if other.parent != file.parent), None):
-        raise UserError(f"{study}: the official test was opened once, for {opened_for}; by docs/protocol.md all other studies are judged on validation films")
+        raise UserError(f"{study}: the official test was opened for {opened_for}; by docs/protocol.md all other studies are judged on validation films")
     if not read_runs(study):
         raise UserError(f"{study}: the ledger holds no run of it; there is nothing to unseal")
     if not protocol.is_file():

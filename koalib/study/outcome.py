@@ -22,19 +22,20 @@ from koalib.study.experiment import Experiment
 from koalib.study.movement import branch_movement, gate_movement
 from koalib.study.predict import model_input, predict
 from koalib.study.roles import assign_roles
+from koalib.study.teachers import Taught
 from koalib.study.training import Films, fit
 
 PREDICTED = ("val", "oof", "test")
 WEIGHTS_FILE = "model.safetensors"
 
 
-def train(experiment: Experiment, out: Path, *, start: Path | None = None, taught: pd.DataFrame | None = None, data: str | Path | None = None, mode: str | None = None, resume: bool = False,
+def train(experiment: Experiment, out: Path, *, start: Path | None = None, taught: Taught | None = None, data: str | Path | None = None, mode: str | None = None, resume: bool = False,
           deadline: float | None = None, report: Callable[[dict], None] | None = None, bars: bool | None = None) -> dict:
     """Run one experiment; leave ``model.safetensors``, ``run.json`` and ``predictions.csv.gz`` in ``out``.
 
     Args:
         start: checkpoint to start from where the experiment names an earlier run (``run:RUN``).
-        taught: the teachers' probabilities by image id where the experiment names teachers (`koalib.study.teachers`).
+        taught: what the teachers say, where the experiment names some.
         mode: ``fp32`` or ``bf16``, where the run is to be compared with others; None leaves it to the experiment and this machine.
         resume: go on from the last state; a run that is finished stays as it is.
 
@@ -66,7 +67,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, taugh
     record = {
         "experiment": experiment.as_dict(), "leaky": experiment.leaky, "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "films": {role: int(n) for role, n in roles.value_counts().items()}, "seed": experiment.seed, "fold": experiment.fold,
-        "pretrained_source": source, "precision": mode, "commit": begun_at, "versions": versions(), "machine": describe(),
+        "pretrained_source": source, **({"teachers": list(taught.runs)} if taught else {}), "precision": mode, "commit": begun_at, "versions": versions(), "machine": describe(),
         "finished_at": ledger.now(), "seconds": progress.curve[-1]["seconds"], "best_epoch": _selected(experiment, progress), "curve": progress.curve,
         "decision": decision, "scores": score_splits(predictions),
         "modules": {"gate": gate_movement(model), "branch": branch_movement(model, model_input(pixels[films.val[:: max(1, len(films.val) // 64)]], device()))},
@@ -81,19 +82,21 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, taugh
     return record
 
 
-def _lessons(experiment: Experiment, ids: pd.Series, train: np.ndarray, taught: pd.DataFrame | None) -> np.ndarray | None:
+def _lessons(experiment: Experiment, ids: pd.Series, train: np.ndarray, taught: Taught | None) -> np.ndarray | None:
     """The teachers' probabilities (N, 5) in the order of the films; NaN at films that do not train.
 
     Raises:
-        UserError: the experiment names teachers and there are none, or they did not grade a training film.
+        UserError: the experiment names teachers and there are none, they did not grade a training film, or they were trained on films that this run selects or is tested with.
     """
     if not experiment.teacher:
         return None
     if taught is None:
         raise UserError(f"teacher {experiment.teacher}: a run with teachers is part of a study, which has their answers; koalib study run makes it")
-    found = taught.reindex(ids).to_numpy(np.float32)
+    found = taught.films.reindex(ids).to_numpy(np.float32)
     if (missing := np.isnan(found[train]).any(axis=1)).any():
         raise UserError(f"teacher {experiment.teacher}: has not graded {missing.sum()} training films (first: {ids.iloc[train[missing][0]]}); its folds must hold every film that trains")
+    if len(others := taught.films.index.difference(ids.iloc[train])):  # each teacher was trained on films that the others were asked about
+        raise UserError(f"teacher {experiment.teacher}: was trained on {len(others)} films that do not train this run (first: {others[0]}); give its arm training_set='train_split'")
     return found
 
 

@@ -49,6 +49,8 @@ def _folds(experiment: Experiment, table: pd.DataFrame) -> pd.Series:
     """Fold k tests, fold k+1 selects; films of an official test split keep that role."""
     official_test = (table.split == "test").to_numpy()
     pool = table[table.split == "train"] if experiment.training_set == "train_split" else table[~official_test]
+    if pool.empty:
+        raise UserError(f"{experiment.dataset}: has no official training films; leave out training_set={experiment.training_set!r}")
     if pool.group.nunique() < experiment.folds:
         raise UserError(f"{experiment.dataset}: {pool.group.nunique()} patients or groups are too few for {experiment.folds} folds")
     if experiment.training_set == "random":

@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 from koalib.errors import UserError
 from koalib.model import sources
 from koalib.model.weights import resolve
-from koalib.paths import PROTOCOL, SECOND_PROTOCOL, WEIGHTS, cache_dir, results_dir
-from koalib.study import ledger, shipped
+from koalib.paths import WEIGHTS, cache_dir, results_dir
+from koalib.study import ledger
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import Study, find_study
 from koalib.study.outcome import WEIGHTS_FILE, print_epoch, train
@@ -86,28 +86,12 @@ def summary(study: Study) -> str:
     lines = [f"{study.name}: {done} of {planned} runs recorded" + (f", {blocked} need weights that are not on this machine" if blocked else "")]
     lines += [f"{f['name']}: failed, {f['failed']}" for f in ledger.read_failures(study.name)]
     runs = [standing(study.name, e) for _, e in study.runs(recorded(study.name))]
+    taught = [e.teacher for e in runs if _is_open(study.name, e) and teachers(study.name, e) is None]
+    lines += [f"{taught.count(arm)} runs wait for their teachers, {arm}; koalib study run {study.name} makes them first" for arm in sorted(set(taught))]
     waiting = [e.pretrained for e in runs if _is_open(study.name, e) and not _start_is_ready(study.name, e)]
     lines += [f"start weights missing: {waiting.count(start)} runs wait for {start.removeprefix(FROM_RUN)}; koalib study run {study.name} makes them"
               for start in sorted(set(waiting))]
     return "\n".join(lines)
-
-
-def unseal(name: str, protocol: Path = PROTOCOL, second: Path = SECOND_PROTOCOL) -> dict:
-    """Open a study's test predictions once all runs that can be made here are made: no choice is left that could see them.
-
-    Where they were opened before the shipped grader was made, that file alone is opened once more, under the second protocol.
-
-    Raises:
-        UserError: runs are missing; or see `ledger.unseal`.
-    """
-    done, planned, blocked = progress(find_study(name))
-    lost = sum(failed["repeated_with_seed"] is None for failed in ledger.read_failures(name))  # failed twice, recorded as such
-    if (missing := planned - done - blocked - lost) > 0:
-        raise UserError(f"{name}: {missing} of {planned} runs are not recorded; finish them before the test is opened: koalib study run {name}")
-    late = shipped.shipped_record() if name == shipped.STUDY and ledger.openings(name) else None
-    if late is None or ledger.opened(name, late["name"]):
-        return ledger.unseal(name, protocol)
-    return ledger.unseal(name, second, [late["name"], *late["shipped_from"].split(" + ")])
 
 
 def pending(study: Study) -> Iterator[Task]:
@@ -140,7 +124,9 @@ def teachers(study: str, experiment: Experiment) -> list[str] | None:
     """The recorded runs that teach an experiment, none where it has no teacher; None while they are not all recorded."""
     if not experiment.teacher:
         return []
-    arm = next(arm for arm in find_study(study).arms if arm.name == experiment.teacher)
+    arm = next((arm for arm in find_study(study).arms if arm.name == experiment.teacher), None)
+    if arm is None:
+        raise UserError(f"{study}: has no arm {experiment.teacher!r} that could teach {experiment.run_name}; name one of {', '.join(arm.name for arm in find_study(study).arms)}")
     names = [standing(study, e).run_name for e in arm.results(recorded(study))]
     return names if names and all(ledger.has_run(study, name) for name in names) else None
 

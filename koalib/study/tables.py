@@ -82,18 +82,18 @@ def runs_recorded(study: str) -> int:
     return progress(find_study(study))[0]
 
 
-def headline_markdown() -> str:
-    """Scores of the shipped grader on chen2018, with those of the grader that the first opening scored: validation films while the test is sealed, test films after."""
+def headline_markdown(docs: str = "docs/") -> str:
+    """Scores of the shipped grader on chen2018, with those of the grader that the first opening scored: validation films while the test is sealed, test films after; ``docs``: the way to the documents."""
     if shipped.shipped_record() is None:
         return f"No grader is shipped yet; the study `headline` makes it ({runs_recorded('headline')} of {find_study('headline').planned} runs)."
     table, *_ = found = shipped.predictions(split := shipped.latest())
-    graders = {"Value (95 % interval, patients resampled)": scored(found)} | ({"The grader before it": scored(first)} if (first := shipped.predictions_before(split)) else {})
+    graders = {"Value (95 % interval, patients resampled)": scored(found)} | ({"The first opening's grader": scored(first)} if (first := shipped.predictions_before(split)) else {})
     names = {"accuracy": "accuracy (argmax)", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "qwk": "quadratic weighted kappa (argmax)",
              "qwk_expected": "quadratic weighted kappa (rounded expected grade)", "qwk_tuned": "quadratic weighted kappa (the file's thresholds)", "accuracy_tuned": "accuracy (the file's thresholds)", "mae": "mean absolute error", "auc_kl2": "AUC for KL >= 2", "ece": "expected calibration error"}
     rows = [(label, *(interval(scores[key]) for scores in graders.values())) for key, label in names.items()]
     state = shipped.seal() if split == "test" else f"they also chose its epoch and fitted its temperature and thresholds; the official test: {shipped.seal()}"
     text = f"The shipped grader on {len(table)} {SELECTED_ON[split]} films of chen2018 ({state}):\n\n" + markdown(("Score", *graders), rows)
-    return f"{text}\n\n{against_the_protocol()}" if split == "test" else text
+    return f"{text}\n\n{against_the_protocol(docs)}" if split == "test" else text
 
 
 def scored(found: tuple[pd.DataFrame, np.ndarray, dict]) -> dict[str, dict]:
@@ -102,7 +102,7 @@ def scored(found: tuple[pd.DataFrame, np.ndarray, dict]) -> dict[str, dict]:
     return summary(table.grade.to_numpy(), p, table.group.to_numpy(), tuned=decide(p, rule["thresholds"]))
 
 
-def against_the_protocol() -> str:
+def against_the_protocol(docs: str = "docs/") -> str:
     """The two scores that the protocol sets an aim and a least for, to the digit that decides; where the test was opened twice, both times, a line each.
 
     Raises:
@@ -111,8 +111,8 @@ def against_the_protocol() -> str:
     first, last = shipped.predictions_before("test"), shipped.predictions("test")
     if first is None:
         return f"Against the protocol: {_reached(scored(last))}."
-    return (f"Against [the protocol](docs/protocol.md), first opening, the grader before this one: {_reached(scored(first))}. This answer stands.\n\n"
-            f"By [a protocol of its own](docs/protocol_grader.md), second and last opening, this file: {_reached(scored(last))}.")
+    return (f"Against [the protocol]({docs}protocol.md), first opening, another grader: {_reached(scored(first))}. This answer stands.\n\n"
+            f"By [a protocol of its own]({docs}protocol_grader.md), second and last opening, this file: {_reached(scored(last))}.")
 
 
 def _reached(scores: dict[str, dict]) -> str:
@@ -136,7 +136,7 @@ def _coverage_markdown() -> str:
     """The ensemble's prediction sets on the official test, for each grade; the guarantee is for all films together."""
     rows = [(f"KL {name}" if name != "all" else name, row["n"], interval(row | {"value": row["coverage"]}), f"{row['size']:.2f}")
             for name, row in headline.coverage().items()]
-    return "The 90 % sets of the average on the official test:\n\n" + markdown(("", "Films", "Share that holds the truth", "Grades in a set"), rows)
+    return "The 90 % sets of the first recipe's five models averaged, on the official test:\n\n" + markdown(("", "Films", "Share that holds the truth", "Grades in a set"), rows)
 
 
 def results_block() -> str:

@@ -7,14 +7,23 @@ and each speaks of the fold that it was tested on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from koalib.study import ledger
 
 
-def taught(study: str, runs: Sequence[str]) -> pd.DataFrame | None:
-    """Mean out-of-fold probabilities of the runs, columns p0 ... p4, by image id; None without runs.
+@dataclass(frozen=True)
+class Taught:
+    """What the teachers say: their runs, and mean probabilities, columns p0 ... p4, by image id."""
+
+    runs: tuple[str, ...]
+    films: pd.DataFrame
+
+
+def taught(study: str, runs: Sequence[str]) -> Taught | None:
+    """Mean out-of-fold probabilities of the runs; None without runs.
 
     Raises:
         UserError: the ledger holds no such run.
@@ -23,4 +32,4 @@ def taught(study: str, runs: Sequence[str]) -> pd.DataFrame | None:
         return None
     tables = [ledger.read_predictions(study, run, "oof") for run in runs]
     said = pd.concat([table[["image_id"]].join(pd.DataFrame(ledger.probabilities(table), columns=ledger.PROBABILITIES)) for table in tables])
-    return said.groupby("image_id").mean()
+    return Taught(tuple(runs), said.groupby("image_id").mean())

@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from fake_ledger import fill
 
 from koalib.data.registry import info, read_manifest
 from koalib.study import card_sections, ledger, shipped
 from koalib.study.card import CARD, card_block
 from koalib.study.card_sections import elsewhere, failures, joint_covered, joint_space, participant_flow
-from koalib.study.tables import recorded_block
+from koalib.study.choice import candidates
+from koalib.study.tables import headline_markdown, recorded_block
 
 RULE = {"conformal": 0.7}
 
@@ -49,9 +51,37 @@ def test_a_second_opening_is_told_beside_the_first(empty, monkeypatch):
     assert shipped.before()["name"] == "old" and shipped.latest() == "val" and shipped.seal().startswith("closed for this file")
     ledger.write_json(empty / "results" / "headline" / "unsealed_grader.json", {"unsealed_at": "2026-01-05T00:00:00+00:00", "runs": ["new"]})
     assert shipped.latest() == "test" and shipped.before()["name"] == "old"
-    assert shipped.seal() == "second opening, on 2026-01-05, by a protocol of its own; the first, on 2026-01-03, scored the grader before this one"
+    assert shipped.seal() == "second opening, on 2026-01-05, by a protocol of its own; the first, on 2026-01-03, scored another grader"
     monkeypatch.setattr(shipped, "shipped_record", lambda: {"name": "old"})
     assert shipped.before() is None
+
+
+def test_both_openings_are_told_each_with_its_own_figures(empty, monkeypatch):
+    grade, rule = np.arange(100) % 5, {"thresholds": [0.5, 1.5, 2.5, 3.5]}
+    table = pd.DataFrame({"dataset": "chen2018", "grade": grade, "group": [f"p{i // 2}" for i in range(100)]})
+    right = {"now": np.eye(5)[grade], "then": np.eye(5)[np.where(np.arange(100) < 20, (grade + 1) % 5, grade)]}
+    monkeypatch.setattr(shipped, "shipped_record", lambda: {"name": "new"})
+    monkeypatch.setattr(shipped, "latest", lambda: "test")
+    monkeypatch.setattr(shipped, "seal", lambda: "open")
+    monkeypatch.setattr(shipped, "predictions", lambda split: (table, right["now"], rule))
+    monkeypatch.setattr(shipped, "predictions_before", lambda split: (table, right["then"], rule))
+    text = headline_markdown("../docs/")
+    assert "| accuracy (argmax) | 1.000 (1.000 to 1.000) | 0.800 (" in text
+    first, second = text.split("\n\n")[-2:]
+    assert "[the protocol](../docs/protocol.md), first opening" in first and "accuracy 0.8000" in first and "../docs/protocol_grader.md" in second and "accuracy 1.0000" in second
+
+
+def test_a_ledger_of_ones_own_does_not_know_the_shipped_file(empty, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "GRADER", tmp_path / "grader.safetensors")
+    shipped.GRADER.write_bytes(b"weights")
+    assert shipped.shipped_record() is None and shipped.latest() == "val"
+
+
+def test_the_candidates_are_ranked_by_the_mean_that_chose(empty):
+    fill("headline", {"distilled": 0.95, "official": 0.6})
+    table = candidates()
+    assert len(table) == 4 and table.arm[:2].tolist() == ["distilled", "distilled"] and table["mean"].is_monotonic_decreasing
+    assert np.allclose(table["mean"], (table.accuracy + table.qwk_tuned) / 2) and table.accuracy[0] == pytest.approx(0.95, abs=0.05)
 
 
 def test_flow_counts_the_published_films():

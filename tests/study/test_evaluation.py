@@ -66,7 +66,7 @@ def test_a_run_of_the_ledger_is_scored_once_it_is_opened(study: str, runs: list[
     if opens:
         assert evaluation.evaluate(checkpoint, "chen2018", split="test")["n"] == 20
     else:
-        with pytest.raises(UserError, match="run chen2018-m-official-seed0 of a study that is not opened"):
+        with pytest.raises(UserError, match="run chen2018-m-official-seed0, which no protocol has opened"):
             evaluation.evaluate(checkpoint, "chen2018", split="test")
 
 

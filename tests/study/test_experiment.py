@@ -18,7 +18,7 @@ def test_round_trip_and_unknown_settings() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"loss": "mse"}, {"fold": 5}, {"epochs": 0}, {"precision": "int8"}, {"training_set": "all"}, {"size": 31},
-                                   {"patience": 0}, {"soft_width": 0}, {"ema": 1}, {"label_smoothing": 1}, {"drop_path": -0.1}, {"warmup": -1}])
+                                   {"patience": 0}, {"soft_width": 0}, {"ema": 1}, {"label_smoothing": 1}, {"drop_path": -0.1}, {"warmup": -1}, {"teacher": "a", "loss": "corn"}, {"teacher": "a", "loss": "weighted"}, {"teacher_share": 1}])
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(UserError):
         BASE.but(**wrong)

@@ -6,7 +6,7 @@ import pytest
 from fake_ledger import predictions
 
 from koalib.errors import UserError
-from koalib.study import ledger, runner
+from koalib.study import ledger, opening, runner
 from koalib.study.comparisons import arm_runs
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import STUDIES, Arm, Panel, Study
@@ -61,7 +61,7 @@ def test_a_run_that_failed_is_recorded_and_repeated_once_with_the_next_free_seed
     assert (1, 0) not in standing and standing[1, 1] == first.but(seed=3).run_name and not set(failures) & set(standing.values())
     assert f"{first.run_name}: failed, loss is nan" in capsys.readouterr().out
     with pytest.raises(UserError, match="not committed|missing;"):  # of the protocol: a run that failed twice is none that is missing
-        runner.unseal("small", tmp_path / "protocol.md")
+        opening.unseal("small", tmp_path / "protocol.md")
     made = len(trainer.made)
     assert runner.run_study("small") == [] and len(trainer.made) == made, "a failed run was tried again"
 

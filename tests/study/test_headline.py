@@ -8,6 +8,7 @@ from koalib.errors import UserError
 from koalib.study import headline, ledger, shipped
 from koalib.study.calibration import temper
 from koalib.study.tables import ensemble_markdown
+from koalib.study.teachers import taught
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_the_test_is_scored_when_it_is_open(folds):
     each = [temper(ledger.probabilities(ledger.read_predictions("headline", run, "test")), rule.temperature) for run in headline.members()]
     assert len(films) == 60 and np.allclose(p, np.mean(each, axis=0)) and np.allclose(p.sum(axis=1), 1)
     label, count, scores = headline.rows()[-1]
-    assert label.startswith("official test") and count == 60 and headline.reached("accuracy", scores["accuracy"]["value"]) in ensemble_markdown()
+    assert label == "the first grader's recipe, official test, five models averaged" and count == 60 and headline.reached("accuracy", scores["accuracy"]["value"]) in ensemble_markdown()
     assert all(f"| {'all' if k == 'all' else f'KL {k}'} | {row['n']} | {row['coverage']:.3f} (" in ensemble_markdown() for k, row in headline.coverage().items())
     assert "Accuracy (tuned thresholds)" in ensemble_markdown()
 
@@ -58,6 +59,16 @@ def test_two_seeds_of_teachers_are_averaged_film_by_film(folds):
     pair = [ledger.read_predictions("headline", runs[3, seed], "oof").sort_values("image_id") for seed in (0, 1)]
     assert (pair[0].grade.to_numpy() == found.grade[found.fold == 3]).all()
     assert np.allclose(found.p[found.fold == 3], np.mean([ledger.probabilities(table) for table in pair], axis=0))
+
+
+def test_what_teachers_say_is_the_mean_of_those_that_were_asked(folds):
+    runs = [headline.arm_runs("headline")[headline.TEACHERS][2, seed] for seed in (0, 1)]
+    said = taught("headline", runs)
+    tables = [ledger.read_predictions("headline", run, "oof").set_index("image_id") for run in runs]
+    assert said.runs == tuple(runs) and set(said.films.index) == set(tables[0].index)
+    film = said.films.index[7]
+    assert np.allclose(said.films.loc[film], np.mean([table.loc[film, ledger.PROBABILITIES].to_numpy(float) for table in tables], axis=0), atol=1e-5)
+    assert taught("headline", []) is None
 
 
 def test_a_missing_fold_is_said(folds):

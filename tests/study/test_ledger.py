@@ -80,7 +80,7 @@ def test_unsealing_needs_a_committed_protocol_and_leaves_its_record(tmp_path: Pa
     publish(tmp_path, predictions(), "a_later_run")
     with pytest.raises(UserError, match="made after the study was opened"):
         ledger.read_predictions("headline", "a_later_run", split="test")
-    with pytest.raises(UserError, match="loss: the official test was opened once, for headline"):
+    with pytest.raises(UserError, match="loss: the official test was opened for headline"):
         ledger.unseal("loss", protocol)
 
 

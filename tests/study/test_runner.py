@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koalib.errors import UserError
 from koalib.data.datasets import load
-from koalib.study import ledger, outcome, runner
+from koalib.errors import UserError
+from koalib.study import ledger, opening, outcome, runner
 from koalib.study.experiment import Experiment
 from koalib.study.experiments import STUDIES, Arm, Panel, Study
 from koalib.study.comparisons import arm_scores, chosen_runs
+from koalib.study.teachers import Taught
 
 TINY = Experiment("phantom", "convwgcnet_atto", patients=60, size=32, epochs=1, batch=16, lr=1e-3, precision="fp32")
 START = TINY.but(variant="start")
@@ -93,11 +94,13 @@ def test_a_student_waits_for_its_teachers_and_learns_what_they_say_of_films_they
     assert runner.run_study("school") == [] and runner.progress(school) == (4, 4, 0)
     table = load("phantom", n=60).table
     train = set(table.image_id[table.split == "train"])
-    assert given[:3] == [None] * 3 and set(given[3].index) == train
+    assert given[:3] == [None] * 3 and set(given[3].films.index) == train
+    record = next(run for run in ledger.read_runs("school") if run["experiment"]["variant"] == "taught")
+    assert record["teachers"] == list(given[3].runs) == runner.teachers("school", student)
     tested = [ledger.read_predictions("school", name, "oof") for name in runner.teachers("school", student)]
     assert sum(map(len, tested)) == len(train)
     film = tested[1].iloc[0]
-    assert np.allclose(given[3].loc[film.image_id], film[ledger.PROBABILITIES].to_numpy(float), atol=1e-5)
+    assert np.allclose(given[3].films.loc[film.image_id], film[ledger.PROBABILITIES].to_numpy(float), atol=1e-5)
 
 
 def test_a_student_alone_or_with_gaps_is_told(tmp_path: Path) -> None:
@@ -105,7 +108,29 @@ def test_a_student_alone_or_with_gaps_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="part of a study"):
         outcome.train(student, tmp_path)
     with pytest.raises(UserError, match="has not graded .* training films"):
-        outcome.train(student, tmp_path, taught=pd.DataFrame(columns=ledger.PROBABILITIES, dtype=float))
+        outcome.train(student, tmp_path, taught=Taught(("a",), pd.DataFrame(columns=ledger.PROBABILITIES, dtype=float)))
+    table = load("phantom", n=60).table
+    whole = pd.DataFrame(0.2, index=table.image_id, columns=ledger.PROBABILITIES)
+    with pytest.raises(UserError, match=rf"was trained on {(table.split != 'train').sum()} films that do not train this run.*train_split"):
+        outcome.train(student, tmp_path, taught=Taught(("a",), whole))
+
+
+def test_an_unknown_teacher_and_one_that_is_waited_for_are_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, lost = TINY.but(variant="taught", teacher="convwgcnet_atto/a"), TINY.but(variant="lost", teacher="nobody")
+    monkeypatch.setitem(STUDIES, "school", Study("school", "for the tests", (Panel("all", (Arm(TINY.but(variant="a")), Arm(waiting))),)))
+    assert "1 runs wait for their teachers, convwgcnet_atto/a" in runner.summary(STUDIES["school"])
+    with pytest.raises(UserError, match="has no arm 'nobody' that could teach"):
+        runner.teachers("school", lost)
+
+
+@pytest.mark.parametrize("study_name", STUDIES)
+def test_teachers_of_the_studies_have_not_seen_what_selects_their_students(study_name: str) -> None:
+    arms = {arm.name: arm for arm in STUDIES[study_name].arms}
+    for arm in arms.values():
+        if arm.experiment.teacher:
+            teacher = arms[arm.experiment.teacher]
+            assert teacher.experiment.training_set == "train_split" and teacher.experiment.dataset == arm.experiment.dataset
+            assert set(teacher.folds) == set(range(teacher.experiment.folds)) and arm.folds == (None,)
 
 
 def test_minutes_stop_it_and_the_next_call_goes_on(study: Study) -> None:
@@ -136,20 +161,6 @@ def test_a_run_is_done_once_by_two_processes(study: Study) -> None:
     assert runner.run_one("small", runner.Task(START)) == "done"
 
 
-def test_a_grader_made_after_the_opening_is_opened_alone_under_the_second_protocol(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(ledger, "unseal", lambda name, protocol, runs=None: asked.append((protocol.name, runs)))
-    monkeypatch.setattr(runner.shipped, "STUDY", "small")
-    monkeypatch.setattr(runner.shipped, "shipped_record", lambda: {"name": "new", "shipped_from": "a + b"})
-    runner.run_study("small")
-    runner.unseal("small")
-    record = ledger.write_json(ledger.results_dir() / "small" / "unsealed.json", {"unsealed_at": "2026-01-01", "runs": ["old"]})
-    runner.unseal("small")
-    ledger.write_json(record, {"unsealed_at": "2026-01-01", "runs": ["new"]})
-    runner.unseal("small")
-    assert asked == [("protocol.md", None), ("protocol_grader.md", ["new", "a", "b"]), ("protocol.md", None)]
-
-
 def test_unknown_study_and_engine(study: Study) -> None:
     with pytest.raises(UserError, match="no such study"):
         runner.run_study("nothing")
@@ -159,4 +170,4 @@ def test_unknown_study_and_engine(study: Study) -> None:
 
 def test_a_study_is_not_opened_before_it_is_whole(study: Study) -> None:
     with pytest.raises(UserError, match="6 of 7 runs are not recorded"):
-        runner.unseal("small")
+        opening.unseal("small")

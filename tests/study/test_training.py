@@ -52,6 +52,17 @@ def test_it_learns(tmp_path: Path) -> None:
     assert progress.best_qwk > 0.5
 
 
+def test_a_teacher_changes_what_is_learnt_by_its_share(tmp_path: Path) -> None:
+    films = striped_films()
+    taught = replace(films, taught=np.full((len(films.grade), 5), 0.2, np.float32))
+    found = {}
+    for name, seen, share in (("alone", films, 0.5), ("unheard", taught, 0.0), ("taught", taught, 0.5)):
+        experiment = EXPERIMENT.but(epochs=1, teacher_share=share)
+        torch.manual_seed(0)
+        found[name] = weights_hash(fit(experiment, create(experiment.model, **experiment.model_options), seen, tmp_path / name)[0])
+    assert found["alone"] == found["unheard"] != found["taught"]
+
+
 def test_same_command_twice_same_weights(tmp_path: Path) -> None:
     first, second = (weights_hash(fit(FEW, network(), striped_films(), tmp_path / name)[0]) for name in "ab")
     other = weights_hash(fit(FEW.but(seed=1), network(), striped_films(), tmp_path / "c")[0])
