@@ -38,3 +38,16 @@ def test_a_gpu_that_emulates_bf16_trains_in_fp32(monkeypatch):
 def test_unknown_precision():
     with pytest.raises(UserError, match="choose auto, fp32 or bf16"):
         precision("fp16")
+
+
+def test_a_copy_without_its_history_takes_the_commit_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    machine.commit.cache_clear()
+    try:
+        monkeypatch.setenv("KOALIB_COMMIT", "0123456789ab")
+        assert machine.commit() == "0123456789ab"
+        machine.commit.cache_clear()
+        monkeypatch.delenv("KOALIB_COMMIT")
+        assert machine.commit() == ""
+    finally:
+        machine.commit.cache_clear()

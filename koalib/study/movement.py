@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from koalib.model.layers import GCT, WTConv2d
 
 
+def evenly(rows: np.ndarray, least: int = 64) -> np.ndarray:
+    """Evenly spaced ones of the rows (N,), fewer than twice ``least``: sets are ordered by grade, and their first films are healthy knees all."""
+    return rows[:: max(1, len(rows) // least)]
+
+
 def gate_movement(model: nn.Module) -> float | None:
     """Mean |gamma| over all gates and channels; None without gates. 0 is the start, where a gate is the identity."""
     gammas = [m.gamma.detach().abs().flatten() for m in model.modules() if isinstance(m, GCT)]

@@ -19,7 +19,7 @@ from koalib.model.weights import create, save_checkpoint
 from koalib.study import calibration, conformal, ledger, losses, metrics
 from koalib.study.checkpoint import STATE_FILE, Progress
 from koalib.study.experiment import Experiment
-from koalib.study.movement import branch_movement, gate_movement
+from koalib.study.movement import branch_movement, evenly, gate_movement
 from koalib.study.predict import model_input, predict
 from koalib.study.roles import assign_roles
 from koalib.study.teachers import Taught
@@ -70,7 +70,7 @@ def train(experiment: Experiment, out: Path, *, start: Path | None = None, taugh
         "pretrained_source": source, **({"teachers": list(taught.runs)} if taught else {}), "precision": mode, "commit": begun_at, "versions": versions(), "machine": describe(),
         "finished_at": ledger.now(), "seconds": progress.curve[-1]["seconds"], "best_epoch": _selected(experiment, progress), "curve": progress.curve,
         "decision": decision, "scores": score_splits(predictions),
-        "modules": {"gate": gate_movement(model), "branch": branch_movement(model, model_input(pixels[films.val[:: max(1, len(films.val) // 64)]], device()))},
+        "modules": {"gate": gate_movement(model), "branch": branch_movement(model, model_input(pixels[evenly(films.val)], device()))},
     }
     save_checkpoint(model, out / WEIGHTS_FILE, {
         "model": experiment.model, "options": experiment.model_options, "size": experiment.size, "num_classes": losses.outputs(experiment.loss),

@@ -1,11 +1,12 @@
 """Nothing has moved at the start; what is moved by hand is measured."""
 
+import numpy as np
 import pytest
 import torch
 
 from koalib.model.layers import GCT, WTConv2d
 from koalib.model.weights import create
-from koalib.study.movement import branch_movement, gate_movement
+from koalib.study.movement import branch_movement, evenly, gate_movement
 
 
 @pytest.fixture
@@ -35,3 +36,12 @@ def test_moved_modules_are_measured(model):
 def test_models_without_modules_have_nothing_to_move():
     plain = create("convwgcnet_atto", gct="none", wavelet="none")
     assert gate_movement(plain) is None and branch_movement(plain, torch.randn(1, 1, 64, 64)) is None
+
+
+@pytest.mark.parametrize("count", [5, 64, 127, 128, 367, 826])
+def test_films_that_are_looked_at_are_spread_over_a_set_ordered_by_grade(count: int) -> None:
+    grades = np.sort(np.arange(count) % 5)
+    seen = evenly(np.arange(count))
+    assert min(count, 64) <= len(seen) < 128
+    shares = np.bincount(grades[seen], minlength=5) / len(seen)
+    assert np.abs(shares - np.bincount(grades, minlength=5) / count).max() < 0.03
