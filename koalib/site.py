@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 
 from koalib.machine import commit, processor, versions
-from koalib.paths import atomic_write
+from koalib.paths import ROOT, atomic_write
 
 if TYPE_CHECKING:
     from koalib.notebooks import Outcome
@@ -43,7 +44,9 @@ def _mathml(latex: str, display: str) -> str:
 class PageExporter(HTMLExporter):
     """nbconvert's page with our navigation, folded solutions and formulas that need no network."""
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, docs: str = "../docs", **options: object) -> None:
+        """``docs``: the way from the pages to the folder that notebooks call ``../docs``."""
+        self.docs = docs
         super().__init__(extra_template_basedirs=[str(TEMPLATES)], template_name="page", embed_images=True, **options)
 
     @pass_context
@@ -51,7 +54,8 @@ class PageExporter(HTMLExporter):
         renderer = MathRenderer(
             escape=False, attachments=context.get("cell", {}).get("attachments", {}), anchor_link_text="", exclude_anchor_links=True,
         )
-        return MarkdownWithMath(renderer=renderer).render(re.sub(r"(\]\([\w./-]*\d\d_\w+)\.ipynb", r"\1.html", source))
+        source = re.sub(r"(\]\([\w./-]*\d\d_\w+)\.ipynb", r"\1.html", source)
+        return MarkdownWithMath(renderer=renderer).render(re.sub(r"\]\(\.\./docs/(?=[\w/-]+\.md)", f"]({self.docs}/", source))
 
 
 def title(notebook: NotebookNode) -> str:
@@ -78,7 +82,7 @@ def picture(notebook: NotebookNode) -> str:
 
 def build_site(outcomes: list[Outcome], folder: Path) -> Path:
     """Write a page for each executed notebook and ``index.html``; returns the index."""
-    exporter, cards = PageExporter(), []
+    exporter, cards = PageExporter(docs=Path(os.path.relpath(ROOT / "docs", folder)).as_posix()), []
     pages = [outcome.name for outcome in outcomes if outcome.path.exists()]
     for outcome in outcomes:
         card = {"outcome": outcome, "title": outcome.name}

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from koalib import notebooks
 from koalib.cli import app
 from koalib.errors import UserError
+from koalib.paths import PROTOCOL
 
 PARAMETERS = 'profile = ""\nseed = 0\ndata = ""'
-FORMULA = r"The gate is $g_c = 1 + \tanh(\gamma_c n_c)$; see [the next](02_works.ipynb)."
+FORMULA = r"The gate is $g_c = 1 + \tanh(\gamma_c n_c)$; see [the next](02_works.ipynb) and [the protocol](../docs/protocol.md)."
 
 
 @pytest.fixture
@@ -62,6 +63,8 @@ def test_success_is_measured_and_shown(project, two_at_once):
     assert "About 01_shows" in index and "See one thing." in index and "data:image/png" in index
     page = (project.build / "site/01_shows.html").read_text()
     assert "<math" in page and 'href="02_works.html"' in page
+    (document,) = re.findall(r'href="([^"]*protocol\.md)"', page)
+    assert (project.build / "site" / document).resolve() == PROTOCOL, "links to documents lead from the site to the project's"
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=.?https?:", page + index)
 
 
