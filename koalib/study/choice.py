@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from koalib.study import ledger, shipped
-from koalib.study.calibration import temper
 from koalib.study.comparisons import arm_runs
 from koalib.study.experiments import find_study
 from koalib.study.metrics import scores
@@ -28,6 +27,6 @@ def candidates() -> pd.DataFrame:
 
 
 def _scored(run: str, rule: dict) -> dict[str, float]:
-    table = ledger.read_predictions(shipped.STUDY, run, "val")
-    grade, p = table.grade.to_numpy(), temper(ledger.probabilities(table), rule["temperature"])
+    table, p, _ = shipped.tempered(run, "val", rule)
+    grade = table.grade.to_numpy()
     return {"accuracy": scores(grade, p)["accuracy"], "qwk_tuned": scores(grade, p, np.asarray(rule["thresholds"]))["qwk"]}

@@ -29,7 +29,7 @@ import pandas as pd
 from koalib.data import registry
 from koalib.errors import UserError
 from koalib.machine import commit, describe, versions
-from koalib.paths import PROTOCOL, atomic_write, results_dir
+from koalib.paths import atomic_write, results_dir
 
 RUN_FILE, PREDICTIONS_FILE = "run.json", "predictions.csv.gz"
 COLUMNS = ["dataset", "image_id", "group", "split", "grade", "p0", "p1", "p2", "p3", "p4"]
@@ -160,30 +160,30 @@ def opened(study: str, name: str) -> bool:
     return any(name in record["runs"] for record in openings(study))
 
 
-def unseal(study: str, protocol: Path = PROTOCOL, runs: Sequence[str] | None = None) -> dict:
+def unseal(study: str, protocol: Path, runs: Sequence[str]) -> dict:
     """Open the test predictions of a study's runs, once and for all under one protocol, and record when; what is opened already stays as it is.
 
     Args:
         protocol: its file's name begins with ``protocol``.
-        runs: those that are opened; None opens all that are recorded.
+        runs: those that are opened.
 
     Raises:
         UserError: the test was opened for another study; the protocol is missing, not committed, or was changed since;
-            or the study has no runs.
+            or there are no runs.
     """
     file = results_dir() / study / f"{protocol.stem.replace('protocol', 'unsealed')}.json"
     if file.is_file():
         return json.loads(file.read_text())
     if opened_for := next((other.parent.name for other in sorted(results_dir().glob("*/unsealed*.json")) if other.parent != file.parent), None):
         raise UserError(f"{study}: the official test was opened for {opened_for}; by docs/protocol.md all other studies are judged on validation films")
-    if not read_runs(study):
+    if not runs:
         raise UserError(f"{study}: the ledger holds no run of it; there is nothing to unseal")
     if not protocol.is_file():
         raise UserError(f"{protocol.name}: missing; write and commit the protocol before the test is opened")
     if not _committed(protocol):
         raise UserError(f"{protocol.name}: not committed as it stands; commit it before the test is opened")
     record = {"study": study, "unsealed_at": now(), "commit": commit(), "protocol_sha256": hashlib.sha256(protocol.read_bytes()).hexdigest(),
-              "runs": [run["name"] for run in read_runs(study)] if runs is None else list(runs)}
+              "runs": list(runs)}
     write_json(file, record)
     return record
 

@@ -26,13 +26,14 @@ def unseal(name: str, protocol: Path = PROTOCOL, second: Path = SECOND_PROTOCOL)
     """
     study, openings = find_study(name), ledger.openings(name)
     later = _part(study, second=True)
+    of_later = _runs_of(later)
     if not openings:
         _check_whole(_part(study, second=False))
-        return ledger.unseal(name, protocol, [run["name"] for run in ledger.read_runs(name) if not _made_for(later, run)])
+        return ledger.unseal(name, protocol, [run["name"] for run in ledger.read_runs(name) if run["name"] not in of_later])
     record = shipped.shipped_record() if name == shipped.STUDY else None
     if record is None or ledger.opened(name, record["name"]):
         return openings[-1]
-    if len(openings) > 1 or not _made_for(later, record):
+    if len(openings) > 1 or record["name"] not in of_later:
         raise UserError(f"{shipped.GRADER.name}: its test stays closed; {protocol.name} and {second.name} open the official test once each and have done so, "
                         "or do not open this file. Judge it on validation films")
     _check_whole(later)
@@ -44,14 +45,21 @@ def _part(study: Study, second: bool) -> Study:
     return replace(study, panels=tuple(panel for panel in study.panels if panel.second == second), first=() if second else study.first)
 
 
-def _made_for(part: Study, run: dict) -> bool:
-    """Whether a run, or one that a shipped file is made from, is of an arm of these panels."""
-    names = run.get("shipped_from", run["name"]).split(" + ")
-    return any(arm.is_of(Experiment.from_dict(other["experiment"])) for other in ledger.read_runs(part.name) if other["name"] in names for arm in part.arms)
+def _runs_of(part: Study) -> set[str]:
+    """The recorded runs of these panels' arms, and the files that are made from one of them."""
+    runs = ledger.read_runs(part.name)
+    own = {run["name"] for run in runs if _belongs(part, run)}
+    return own | {run["name"] for run in runs if own & set(run.get("shipped_from", "").split(" + "))}
+
+
+def _belongs(part: Study, run: dict) -> bool:
+    """Whether a run, finished or failed, is one that arms start from, or of an arm."""
+    experiment = Experiment.from_dict(run["experiment"])
+    return any(arm.is_of(experiment) for arm in part.arms) or (experiment.model, experiment.variant) in {(first.model, first.variant) for first in part.first}
 
 
 def _check_whole(part: Study) -> None:
     done, planned, blocked = progress(part)
-    lost = sum(failed["repeated_with_seed"] is None for failed in ledger.read_failures(part.name))  # failed twice, recorded as such
+    lost = sum(failed["repeated_with_seed"] is None and _belongs(part, failed) for failed in ledger.read_failures(part.name))  # failed twice, recorded as such
     if (missing := planned - done - blocked - lost) > 0:
         raise UserError(f"{part.name}: {missing} of {planned} runs are not recorded; finish them before the test is opened: koalib study run {part.name}")

@@ -69,15 +69,16 @@ def predictions(split: str) -> tuple[pd.DataFrame, np.ndarray, dict]:
     record = shipped_record()
     if record is None:
         raise UserError(f"{GRADER.name}: no grader is shipped; scripts/ship_grader.py makes one from a run")
-    return _tempered(record["name"], split, read_checkpoint(GRADER)[1]["decision"])
+    return tempered(record["name"], split, read_checkpoint(GRADER)[1]["decision"])
 
 
 def predictions_before(split: str) -> tuple[pd.DataFrame, np.ndarray, dict] | None:
     """The same of the grader that the first opening scored (`before`), from the ledger; None where there is none."""
     record = before()
-    return None if record is None else _tempered(record["name"], split, record["decision"])
+    return None if record is None else tempered(record["name"], split, record["decision"])
 
 
-def _tempered(run: str, split: str, rule: dict) -> tuple[pd.DataFrame, np.ndarray, dict]:
+def tempered(run: str, split: str, rule: dict) -> tuple[pd.DataFrame, np.ndarray, dict]:
+    """A recorded run's films of a split, its probabilities (N, 5) after the rule's temperature, and the rule."""
     table = ledger.read_predictions(STUDY, run, split)
     return table, temper(ledger.probabilities(table), rule["temperature"]), rule

@@ -11,7 +11,7 @@ import pandas as pd
 
 from koalib.errors import UserError
 from koalib.paths import ROOT, atomic_write
-from koalib.study import external, headline, ledger, shipped
+from koalib.study import external, headline, shipped
 from koalib.study.claims import Answer, amount, answers
 from koalib.study.comparisons import SELECTED_ON, arm_runs, made, planned
 from koalib.study.experiments import STUDIES, find_study

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from koalib.errors import UserError
+from koalib.paths import PROTOCOL
 from koalib.study import ledger
 
 
@@ -61,27 +62,27 @@ def test_unsealing_needs_a_committed_protocol_and_leaves_its_record(tmp_path: Pa
     publish(tmp_path, predictions())
     protocol = tmp_path / "docs" / "protocol.md"
     with pytest.raises(UserError, match="missing"):
-        ledger.unseal("headline", protocol)
+        ledger.unseal("headline", protocol, ["a_run"])
     protocol.parent.mkdir()
     protocol.write_text("one primary contrast")
     git(tmp_path, "init", "-q")
     with pytest.raises(UserError, match="not committed"):
-        ledger.unseal("headline", protocol)
+        ledger.unseal("headline", protocol, ["a_run"])
     git(tmp_path, "add", "docs/protocol.md")
     git(tmp_path, "commit", "-qm", "protocol")
     protocol.write_text("another primary contrast")
     with pytest.raises(UserError, match="not committed as it stands"):
-        ledger.unseal("headline", protocol)
+        ledger.unseal("headline", protocol, ["a_run"])
     git(tmp_path, "commit", "-qam", "amended")
-    record = ledger.unseal("headline", protocol)
+    record = ledger.unseal("headline", protocol, ["a_run"])
     assert len(record["protocol_sha256"]) == 64 and record["runs"] == ["a_run"]
-    assert json.loads((results / "headline" / "unsealed.json").read_text()) == record == ledger.unseal("headline", protocol)
+    assert json.loads((results / "headline" / "unsealed.json").read_text()) == record == ledger.unseal("headline", protocol, ["a_run"])
     assert len(ledger.read_predictions("headline", "a_run", split="test")) == 10
     publish(tmp_path, predictions(), "a_later_run")
     with pytest.raises(UserError, match="made after the study was opened"):
         ledger.read_predictions("headline", "a_later_run", split="test")
     with pytest.raises(UserError, match="loss: the official test was opened for headline"):
-        ledger.unseal("loss", protocol)
+        ledger.unseal("loss", protocol, ["a_run"])
 
 
 def test_a_second_opening_needs_a_protocol_of_its_own_and_opens_what_it_names(tmp_path: Path, results: Path) -> None:
@@ -92,7 +93,7 @@ def test_a_second_opening_needs_a_protocol_of_its_own_and_opens_what_it_names(tm
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "docs/protocol.md")
     git(tmp_path, "commit", "-qm", "protocol")
-    ledger.unseal("headline", first)
+    ledger.unseal("headline", first, ["a_run"])
     for name in ("a_later_run", "another"):
         publish(tmp_path, predictions(), name)
     with pytest.raises(UserError, match="protocol_grader.md: missing"):
@@ -110,7 +111,7 @@ def test_a_second_opening_needs_a_protocol_of_its_own_and_opens_what_it_names(tm
 
 def test_nothing_to_unseal(results: Path) -> None:
     with pytest.raises(UserError, match="no run"):
-        ledger.unseal("headline")
+        ledger.unseal("headline", PROTOCOL, [])
 
 
 def test_read_only_ledger_is_one_line_and_keeps_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Path) -> None:

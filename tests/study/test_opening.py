@@ -1,5 +1,6 @@
 """A protocol opens the test of what was made under it, once, and nothing else."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,17 @@ def test_a_file_of_the_first_recipe_that_came_late_is_no_second_grader(protocols
     opening.unseal("headline", *protocols)
     ship("late", next(iter(arm_runs("headline")["tf_efficientnet_lite0/official"].values())), monkeypatch)
     with pytest.raises(UserError, match="stays closed"):
+        opening.unseal("headline", *protocols)
+
+
+def test_a_run_that_was_lost_for_one_protocol_is_not_lost_for_the_other(protocols: tuple[Path, Path]) -> None:
+    fill("headline")
+    run = arm_runs("headline")["tf_efficientnet_lite0/larger"][None, 0]
+    shutil.rmtree(ledger.results_dir() / "headline" / run)
+    taught = next(e for arm, e in find_study("headline").runs(lambda name: None) if arm.name == DISTILLED)
+    shutil.rmtree(ledger.results_dir() / "headline" / taught.run_name)
+    ledger.publish_failure("headline", taught.run_name, {"experiment": taught.as_dict(), "failed": "loss is nan", "repeated_with_seed": None})
+    with pytest.raises(UserError, match="headline: 1 of 7 runs are not recorded"):
         opening.unseal("headline", *protocols)
 
 
