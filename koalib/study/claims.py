@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from koalib.study import curves, mechanism, races
-from koalib.study.comparisons import Stack, arm, made, modules, planned, stack
+from koalib.study.comparisons import arm, made, modules, planned, stack
 from koalib.study.experiments import LITE0
 from koalib.study.runner import recorded
 from koalib.study.stats import Difference, holm
